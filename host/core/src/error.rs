@@ -1,0 +1,385 @@
+//! Why an operation did not happen. No HTTP in here: the server has the one table from these to statuses.
+
+use std::time::Duration;
+
+use crate::access::{Denial, DenialKind};
+use crate::backend::{BackendError, ImportRejection};
+use crate::ports::{AuditError, EntropyError};
+use crate::store::StoreError;
+
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// The API's reason codes (`api-contract`, c). Clients match on these, so a code never changes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ReasonCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ReasonCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as clients read it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// The body cannot be read as what it should be.
+    BadBody = "BAD_BODY_ERR",
+    /// A body is needed and there is none.
+    NoBody = "NO_BODY_ERR",
+    /// A field is missing.
+    MissingField = "MISSING_FIELD_ERR",
+    /// A field's value cannot be.
+    InvalidField = "INVALID_FIELD_ERR",
+    /// A query parameter's value cannot be.
+    InvalidQueryParam = "INVALID_QUERY_PARAM_ERR",
+    /// A part of the path cannot be.
+    InvalidPathParam = "INVALID_PATH_PARAM_ERR",
+    /// A header cannot be.
+    InvalidHeader = "INVALID_HEADER_ERR",
+    /// A part of the access token that must be there is not.
+    BearerSubExtraction = "BEARER_SUB_EXTRACTION_ERR",
+    /// Only root keys can.
+    KeyRootRequired = "KEY_ROOT_REQ_ERR",
+    /// An imported key is rotated with new material only.
+    KeyPayloadRequired = "KEY_PAYLOAD_REQ_ERR",
+    /// The caller may not. (Left out of the body.)
+    Unauthorized = "UNAUTHORIZED_ERR",
+    /// No such key in this instance and ring.
+    KeyNotFound = "KEY_NOT_FOUND_ERR",
+    /// No such instance.
+    InstanceNotFound = "INSTANCE_NOT_FOUND_ERR",
+    /// No such ring.
+    KeyRingNotFound = "KEY_RING_NOT_FOUND_ERR",
+    /// Not in this state.
+    KeyActionInvalidState = "KEY_ACTION_INVALID_STATE_ERR",
+    /// The same, of policies and registrations.
+    KeyInvalidState = "KEY_INVALID_STATE_ERR",
+    /// The key is deleted.
+    KeyDeleted = "KEY_DELETED_ERR",
+    /// Too soon after the last one.
+    RotationNotPermitted = "KEY_ROTATION_NOT_PERMITTED",
+    /// Too soon.
+    TooEarly = "REQ_TOO_EARLY_ERR",
+    /// Another key has this alias.
+    AliasNotUnique = "KEY_ALIAS_NOT_UNIQUE_ERR",
+    /// The key has as many aliases as it can have.
+    AliasQuota = "KEY_ALIAS_QUOTA_ERR",
+    /// The key has as many versions as it can have.
+    VersionQuota = "KEY_VERSION_QUOTA_ERR",
+    /// Another change came first.
+    Conflict = "CONFLICT_ERR",
+    /// The ciphertext is not this key's, is damaged, or the AAD is another.
+    UnprocessableCiphertext = "UNPROCESSABLE_CIPHERTEXT_ERR",
+    /// The backend of this key cannot do this.
+    NotSupported = "NOT_SUPPORTED_ERR",
+    /// The import token's nonce is another.
+    IncorrectNonce = "INCORRECT_NONCE_ERR",
+    /// The import token's nonce does not open.
+    IncorrectNonceIv = "INCORRECT_NONCE_IV_ERR",
+    /// The backend has lost the key's material.
+    KeyMaterialMissing = "KEY_MATERIAL_UNAVAILABLE_ERR",
+    /// A rule failed, so the answer is no.
+    PolicyFault = "POLICY_FAULT_ERR",
+    /// A rule asks for something that this gateway does not know how to do, so the answer is no.
+    UnknownObligation = "POLICY_OBLIGATION_ERR",
+}
+
+/// What a reason points at (`api-contract`, b: `target`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A field of the body.
+    Field(String),
+    /// A query parameter.
+    QueryParam(String),
+    /// A part of the path.
+    PathParam(String),
+    /// A header.
+    Header(String),
+}
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Which.
+    pub code: ReasonCode,
+    /// What is wrong and how to mend it.
+    pub message: String,
+    /// Where.
+    pub target: Option<Target>,
+}
+
+impl Reason {
+    /// A reason that points nowhere in particular.
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), target: None }
+    }
+
+    /// The same, about a field of the body.
+    #[must_use]
+    pub fn field(mut self, name: impl Into<String>) -> Self {
+        self.target = Some(Target::Field(name.into()));
+        self
+    }
+
+    /// The same, about a query parameter.
+    #[must_use]
+    pub fn query(mut self, name: impl Into<String>) -> Self {
+        self.target = Some(Target::QueryParam(name.into()));
+        self
+    }
+
+    /// The same, about a part of the path.
+    #[must_use]
+    pub fn path(mut self, name: impl Into<String>) -> Self {
+        self.target = Some(Target::PathParam(name.into()));
+        self
+    }
+
+    /// The same, about a header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>) -> Self {
+        self.target = Some(Target::Header(name.into()));
+        self
+    }
+}
+
+/// What kind of failure of its own a plugin had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// It did not finish in time.
+    Deadline,
+    /// It wanted more memory than it may have.
+    Memory,
+    /// It used up its stack.
+    Stack,
+    /// It trapped: a panic, most often.
+    Trap,
+    /// It gave back more, or something else, than the contract allows.
+    Output,
+    /// It called the host more, or with more, than it may.
+    HostCall,
+    /// No sandbox could be made.
+    Instantiate,
+}
+
+impl FaultKind {
+    /// One word, for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Stack => "stack",
+            Self::Trap => "trap",
+            Self::Output => "output",
+            Self::HostCall => "host-call",
+            Self::Instantiate => "instantiate",
+        }
+    }
+}
+
+/// A plugin's own failure. It fails the call it happened in, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("plugin `{plugin}` failed in `{call}` ({}): {message}", kind.as_str())]
+pub struct Fault {
+    /// The plugin's name in `plugins.toml`.
+    pub plugin: String,
+    /// The function that was called.
+    pub call: &'static str,
+    /// What kind.
+    pub kind: FaultKind,
+    /// For the operator.
+    pub message: String,
+}
+
+/// Why an operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong, or comes at the wrong time. At least one reason.
+    #[error("refused: {}", .0.first().map_or("", |r| r.message.as_str()))]
+    Refused(Vec<Reason>),
+    /// There is no valid access token.
+    #[error("not authenticated: {0}")]
+    Unauthenticated(&'static str),
+    /// The policy chain said no.
+    #[error("denied: {} ({})", .0.message, .0.code)]
+    Denied(Denial),
+    /// Too many requests at once. Nothing was done.
+    #[error("busy")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Something that is needed is away. Nothing was done.
+    #[error("{what} is unavailable: {detail}")]
+    Unavailable {
+        /// The part: `store`, `backend NAME`, `audit`, ...
+        what: String,
+        /// For the operator.
+        detail: String,
+    },
+    /// A plugin failed.
+    #[error(transparent)]
+    Fault(Fault),
+    /// A defect of the gateway, or damaged data.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// A refusal for one reason.
+    pub fn refused(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self::Refused(vec![Reason::new(code, message)])
+    }
+
+    /// The first reason's code, of a refusal.
+    pub fn reason_code(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Refused(reasons) => reasons.first().map(|reason| reason.code),
+            _ => None,
+        }
+    }
+
+    /// What is left of it for the audit log.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Refused(reasons) => {
+                reasons.first().map_or(Cause::Internal, |reason| Cause::Refused(reason.code))
+            }
+            Self::Unauthenticated(_) => Cause::Unauthenticated,
+            Self::Denied(denial) => Cause::Denied { kind: denial.kind, code: denial.code.clone() },
+            Self::Busy { .. } => Cause::Busy,
+            Self::Unavailable { .. } => Cause::Unavailable,
+            Self::Fault(fault) => Cause::Fault { plugin: fault.plugin.clone(), kind: fault.kind },
+            Self::Internal(_) => Cause::Internal,
+        }
+    }
+}
+
+impl From<Reason> for Error {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(vec![reason])
+    }
+}
+
+/// Why an operation failed, without the texts: for audit events, and for the table of HTTP statuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The request's own fault.
+    Refused(ReasonCode),
+    /// No valid access token.
+    Unauthenticated,
+    /// A rule said no.
+    Denied {
+        /// Which kind of no.
+        kind: DenialKind,
+        /// The rule's reason code.
+        code: String,
+    },
+    /// Too much at once.
+    Busy,
+    /// A part is away.
+    Unavailable,
+    /// A plugin failed.
+    Fault {
+        /// Whose fault.
+        plugin: String,
+        /// Which.
+        kind: FaultKind,
+    },
+    /// A defect.
+    Internal,
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => Self::refused(
+                ReasonCode::Conflict,
+                "Another request changed the key at the same time; look at it again and repeat what is still wanted",
+            ),
+            StoreError::AliasTaken(alias) => Reason::new(
+                ReasonCode::AliasNotUnique,
+                format!("The alias '{alias}' is already associated with a key in the instance"),
+            )
+            .field("aliases")
+            .into(),
+            StoreError::Unavailable(detail) => Self::Unavailable { what: "store".to_owned(), detail },
+            StoreError::Corrupt(detail) => Self::Internal(format!("the store is damaged: {detail}")),
+        }
+    }
+}
+
+impl From<EntropyError> for Error {
+    fn from(error: EntropyError) -> Self {
+        Self::Unavailable { what: "entropy".to_owned(), detail: error.0 }
+    }
+}
+
+impl From<AuditError> for Error {
+    fn from(error: AuditError) -> Self {
+        Self::Unavailable { what: "audit".to_owned(), detail: error.0 }
+    }
+}
+
+/// The one place where a backend's error becomes an answer.
+impl From<BackendError> for Error {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::AuthenticationFailed => Reason::new(
+                ReasonCode::UnprocessableCiphertext,
+                "The ciphertext was not wrapped by this key, is damaged, or needs other additional authentication data",
+            )
+            .field("ciphertext")
+            .into(),
+            BackendError::KeyNotFound => Self::refused(
+                ReasonCode::KeyMaterialMissing,
+                "The key's material is not in its backend; tell the operator of the gateway",
+            ),
+            BackendError::InvalidInput(message) => Self::refused(ReasonCode::InvalidField, message),
+            BackendError::ImportRejected(ImportRejection::Nonce) => {
+                Reason::new(ReasonCode::IncorrectNonce, "The nonce is not the import token's")
+                    .field("encryptedNonce")
+                    .into()
+            }
+            BackendError::ImportRejected(_) => Reason::new(
+                ReasonCode::IncorrectNonceIv,
+                "The key and the nonce were not encrypted as the import token requires",
+            )
+            .field("encryptedNonce")
+            .into(),
+            BackendError::Unsupported(message) => Self::refused(ReasonCode::NotSupported, message),
+            BackendError::Busy(after) => Self::Busy { retry_after: after.unwrap_or(Duration::from_secs(1)) },
+            BackendError::Unavailable { backend, detail } => {
+                Self::Unavailable { what: format!("backend {backend}"), detail }
+            }
+            BackendError::InvalidKeyRef { backend } => {
+                Self::Internal(format!("backend `{backend}` does not take the key-ref that the store holds"))
+            }
+            BackendError::Internal { backend, detail } => Self::Internal(format!("backend `{backend}`: {detail}")),
+            BackendError::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_codes_are_unique_and_shaped_like_reason_codes() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in ReasonCode::ALL {
+            let text = code.as_str();
+            assert!(seen.insert(text), "{text} stands twice");
+            assert!(text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{text}");
+        }
+    }
+}
