@@ -70,11 +70,7 @@ impl Envelope {
         if backend.is_empty() || backend.len() > MAX_BACKEND_NAME || wrapped.is_empty() {
             return Err(NotAnEnvelope);
         }
-        Ok(Self {
-            version: VersionId::from_bytes(*version),
-            backend: backend.to_owned(),
-            wrapped: wrapped.to_owned(),
-        })
+        Ok(Self { version: VersionId::from_bytes(*version), backend: backend.to_owned(), wrapped: wrapped.to_owned() })
     }
 }
 
@@ -130,8 +126,7 @@ mod tests {
             backend: "aes-gcm".to_owned(),
             wrapped: vec![1, 2, 3],
         };
-        let golden: Vec<u8> =
-            [&b"KGW\x01"[..], &[0xAB; 16], &[7], b"aes-gcm", &[1, 2, 3]].concat();
+        let golden: Vec<u8> = [&b"KGW\x01"[..], &[0xAB; 16], &[7], b"aes-gcm", &[1, 2, 3]].concat();
         assert_eq!(envelope.encode(), golden);
         assert_eq!(Envelope::decode(&golden).unwrap(), envelope);
     }

@@ -250,9 +250,7 @@ impl Error {
     /// What is left of it for the audit log.
     pub fn cause(&self) -> Cause {
         match self {
-            Self::Refused(reasons) => {
-                reasons.first().map_or(Cause::Internal, |reason| Cause::Refused(reason.code))
-            }
+            Self::Refused(reasons) => reasons.first().map_or(Cause::Internal, |reason| Cause::Refused(reason.code)),
             Self::Unauthenticated(_) => Cause::Unauthenticated,
             Self::Denied(denial) => Cause::Denied { kind: denial.kind, code: denial.code.clone() },
             Self::Busy { .. } => Cause::Busy,

@@ -106,8 +106,22 @@ pub struct Alias(String);
 
 /// Words that are parts of the API's paths and so cannot name a key.
 const RESERVED_ALIASES: [&str; 16] = [
-    "allowed_ip", "key", "keys", "metadata", "policy", "policies", "registration", "registrations", "ring", "rings",
-    "rotate", "wrap", "unwrap", "rewrap", "version", "versions",
+    "allowed_ip",
+    "key",
+    "keys",
+    "metadata",
+    "policy",
+    "policies",
+    "registration",
+    "registrations",
+    "ring",
+    "rings",
+    "rotate",
+    "wrap",
+    "unwrap",
+    "rewrap",
+    "version",
+    "versions",
 ];
 
 impl Alias {
@@ -232,7 +246,10 @@ mod tests {
         assert!(matches!(KeySelector::parse(id), KeySelector::Id(_)));
         assert!(matches!(KeySelector::parse("FADEDBEE-0000-0000-0000-1234567890AB"), KeySelector::Id(_)));
         assert!(matches!(KeySelector::parse("fadedbee0000000000001234567890ab"), KeySelector::Alias(_)));
-        assert!(matches!(KeySelector::parse("urn:uuid:fadedbee-0000-0000-0000-1234567890ab"), KeySelector::Impossible(_)));
+        assert!(matches!(
+            KeySelector::parse("urn:uuid:fadedbee-0000-0000-0000-1234567890ab"),
+            KeySelector::Impossible(_)
+        ));
     }
 
     #[test]
