@@ -56,6 +56,8 @@ reason_codes! {
     KeyNotFound = "KEY_NOT_FOUND_ERR",
     /// No such instance.
     InstanceNotFound = "INSTANCE_NOT_FOUND_ERR",
+    /// No import token in this instance.
+    ImportTokenNotFound = "IMPORT_TOKEN_NOT_FOUND_ERR",
     /// No such ring.
     KeyRingNotFound = "KEY_RING_NOT_FOUND_ERR",
     /// Not in this state.
@@ -86,6 +88,14 @@ reason_codes! {
     IncorrectNonceIv = "INCORRECT_NONCE_IV_ERR",
     /// The backend has lost the key's material.
     KeyMaterialMissing = "KEY_MATERIAL_UNAVAILABLE_ERR",
+    /// The path is none of this API.
+    NoSuchPath = "NOT_FOUND_ERR",
+    /// The path is one of this API, and takes other methods.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED_ERR",
+    /// The body is longer than bodies may be.
+    BodyTooLarge = "BODY_TOO_LARGE_ERR",
+    /// The body is of a type or encoding that is not understood.
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE_ERR",
     /// A rule failed, so the answer is no.
     PolicyFault = "POLICY_FAULT_ERR",
     /// A rule asks for something that this gateway does not know how to do, so the answer is no.

@@ -14,7 +14,7 @@ pub mod clock;
 pub mod encoding;
 pub mod envelope;
 pub mod error;
-#[cfg(feature = "fakes")]
+#[cfg(any(test, feature = "fakes"))]
 pub mod fakes;
 pub mod ids;
 pub mod instance;

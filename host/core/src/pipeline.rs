@@ -1,1 +1,326 @@
-//! Pipeline.
+//! The one order of rooms. Every use case goes through [`Gateway::run`]: resolve, authorise, work, audit. What is
+//! particular to a use case (state check, crypto, commit) is the work.
+//!
+//! The order is a promise. A caller without rights learns nothing: the answer is the same whether the key exists,
+//! whether the body is sound, and whether the instance is known. And no answer leaves before its audit event is kept.
+
+use std::sync::Arc;
+
+use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Network, Principal, PrincipalKind, Verdict};
+use crate::audit::{AuditEvent, Initiator, Outcome, Severity};
+use crate::backend::{Call, CryptoBackend};
+use crate::clock::Timestamp;
+use crate::error::{Cause, Error, Reason, ReasonCode};
+use crate::ids::{InstanceId, KeyId, KeyRingId, KeySelector};
+use crate::instance::{Instance, Instances};
+use crate::key::{Key, KeyState};
+use crate::limits::Limits;
+use crate::ports::{AuditSink, Backends, Clock, Entropy, PolicyGate};
+use crate::store::KeyStore;
+
+/// The domain with all its doors attached.
+pub struct Gateway {
+    /// Where keys are kept.
+    pub store: Arc<dyn KeyStore>,
+    /// Who touches material.
+    pub backends: Arc<dyn Backends>,
+    /// Who decides.
+    pub gate: Arc<dyn PolicyGate>,
+    /// Who remembers.
+    pub audit: Arc<dyn AuditSink>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where identifiers come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The tenants.
+    pub instances: Instances,
+    /// Timers and quotas.
+    pub limits: Limits,
+}
+
+/// What is known of a request before anybody looks at what it wants.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// To find it again: the client's, or one that was made.
+    pub correlation_id: String,
+    /// Who asks.
+    pub principal: Principal,
+    /// In which instance.
+    pub instance: InstanceId,
+    /// In which ring, where the request says.
+    pub ring: Option<KeyRingId>,
+    /// Where from.
+    pub network: Network,
+    /// The path, without the query.
+    pub request_uri: String,
+}
+
+impl RequestContext {
+    /// The circumstances for a backend.
+    pub fn call(&self) -> Call<'_> {
+        Call { request_id: &self.correlation_id, timeout: None }
+    }
+}
+
+/// What a request wants, as far as the chain is asked about it.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    action: Action,
+    key: Option<&'a KeySelector>,
+    attributes: Vec<(&'static str, String)>,
+}
+
+impl<'a> Ask<'a> {
+    /// Something about the instance as a whole.
+    pub fn instance(action: Action) -> Self {
+        Self { action, key: None, attributes: Vec::new() }
+    }
+
+    /// Something about one key.
+    pub fn key(action: Action, key: &'a KeySelector) -> Self {
+        Self { action, key: Some(key), attributes: Vec::new() }
+    }
+
+    /// Adds a fact for the rules.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.attributes.push((name, value.to_string()));
+        self
+    }
+}
+
+/// A request that may go on.
+pub struct Admitted {
+    /// The one reading of the clock that the whole request uses.
+    pub now: Timestamp,
+    /// The instance.
+    pub instance: Instance,
+    key: Option<Key>,
+    ring: Option<KeyRingId>,
+    malformed: bool,
+}
+
+impl Admitted {
+    /// The key that the request names.
+    ///
+    /// # Errors
+    /// `INVALID_PATH_PARAM_ERR` when no key can have such a name, `KEY_NOT_FOUND_ERR` when there is none in this
+    /// instance, and in the ring where the request names one.
+    pub fn key(&self) -> Result<&Key, Error> {
+        self.key.as_ref().ok_or_else(|| match &self.ring {
+            _ if self.malformed => Reason::new(
+                ReasonCode::InvalidPathParam,
+                "A key is named by its id (a UUID) or by an alias ([A-Za-z0-9_-], 2 to 90 characters)",
+            )
+            .path("id")
+            .into(),
+            Some(ring) => Error::refused(
+                ReasonCode::KeyNotFound,
+                format!("Key does not exist in the key ring '{ring}' of this instance"),
+            ),
+            None => Error::refused(ReasonCode::KeyNotFound, "Key does not exist"),
+        })
+    }
+}
+
+/// What came of the work, and what the audit log shall know of it.
+pub struct Done<T> {
+    value: T,
+    key: Option<KeyId>,
+    request: Vec<(&'static str, String)>,
+    response: Vec<(&'static str, String)>,
+}
+
+impl<T> Done<T> {
+    /// Nothing more to tell.
+    pub fn new(value: T) -> Self {
+        Self { value, key: None, request: Vec::new(), response: Vec::new() }
+    }
+
+    /// It was about this key.
+    #[must_use]
+    pub fn about(mut self, key: &Key) -> Self {
+        self.key = Some(key.id);
+        self.request.push(("keyType", if key.kind.is_extractable() { "standard" } else { "root" }.to_owned()));
+        self.request.push(("keyRingId", key.ring.to_string()));
+        self.response.push(("keyId", key.id.to_string()));
+        self.response.push(("keyState", key.state.number().to_string()));
+        self
+    }
+
+    /// The same, told of another value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Done<U> {
+        Done { value: f(self.value), key: self.key, request: self.request, response: self.response }
+    }
+
+    /// One more fact of the answer.
+    #[must_use]
+    pub fn tell(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.response.push((name, value.to_string()));
+        self
+    }
+}
+
+impl Gateway {
+    /// Takes a request through the rooms: resolves its key, asks the chain, does `work`, and keeps the audit event.
+    ///
+    /// # Errors
+    /// The chain's denial; what `work` fails with; `Unavailable` when store or audit log cannot be reached. An audit log
+    /// that refuses the event turns even a success into an error, because nobody may learn of what was not recorded.
+    pub async fn run<T, F>(&self, cx: &RequestContext, ask: Ask<'_>, work: F) -> Result<T, Error>
+    where
+        F: AsyncFnOnce(Admitted) -> Result<Done<T>, Error>,
+    {
+        let now = self.clock.now();
+        let resolved = match ask.key {
+            Some(selector) => self.resolve(cx, selector, now).await,
+            None => Ok(None),
+        };
+        let (resolved, failure) = match resolved {
+            Ok(key) => (key, None),
+            Err(error) => (None, Some(error)),
+        };
+        let key_id = resolved.as_ref().map(|key| key.id);
+        let (trail, outcome) = match failure {
+            Some(error) => (Vec::new(), Err(error)),
+            None => {
+                let decision = self.decide(cx, &ask, resolved.as_ref(), now).await;
+                let outcome = match permit(&decision) {
+                    Ok(()) => match self.admit(cx, &ask, resolved, now) {
+                        Ok(admitted) => work(admitted).await,
+                        Err(error) => Err(error),
+                    },
+                    Err(error) => Err(error),
+                };
+                (decision.trail, outcome)
+            }
+        };
+        let mut event = self.event(cx, ask.action, now);
+        event.trail = trail;
+        event.key = key_id;
+        match &outcome {
+            Ok(done) => {
+                event.key = done.key.or(key_id);
+                event.request.extend(done.request.iter().cloned());
+                event.response.extend(done.response.iter().cloned());
+            }
+            Err(error) => {
+                let cause = error.cause();
+                if is_refusal_of_rights(&cause) {
+                    event.severity = Severity::Critical;
+                }
+                event.outcome = Outcome::Failure(cause);
+            }
+        }
+        self.audit.record(&event).await?;
+        outcome.map(|done| done.value)
+    }
+
+    /// The backend of this name.
+    ///
+    /// # Errors
+    /// `Unavailable` when the live generation has none of that name.
+    pub fn backend(&self, name: &str) -> Result<Arc<dyn CryptoBackend>, Error> {
+        self.backends.backend(name).ok_or_else(|| Error::Unavailable {
+            what: format!("backend {name}"),
+            detail: "no backend of this name is configured".to_owned(),
+        })
+    }
+
+    async fn resolve(&self, cx: &RequestContext, key: &KeySelector, now: Timestamp) -> Result<Option<Key>, Error> {
+        let found = match key {
+            KeySelector::Id(id) => self.store.key(cx.instance, *id).await?,
+            KeySelector::Alias(alias) => self.store.key_by_alias(cx.instance, alias).await?,
+            KeySelector::Impossible(_) => None,
+        };
+        Ok(found.filter(|key| cx.ring.as_ref().is_none_or(|ring| *ring == key.ring)).map(|key| settle(key, now)))
+    }
+
+    async fn decide(&self, cx: &RequestContext, ask: &Ask<'_>, key: Option<&Key>, now: Timestamp) -> Decision {
+        let key_name = ask.key.map(ToString::to_string);
+        let request = AccessRequest {
+            request_id: &cx.correlation_id,
+            action: ask.action,
+            principal: &cx.principal,
+            instance: cx.instance,
+            key_ring: key.map(|key| &key.ring).or(cx.ring.as_ref()),
+            key,
+            key_name: key_name.as_deref(),
+            network: &cx.network,
+            now,
+            attributes: &ask.attributes,
+        };
+        self.gate.decide(&request).await
+    }
+
+    fn admit(&self, cx: &RequestContext, ask: &Ask<'_>, key: Option<Key>, now: Timestamp) -> Result<Admitted, Error> {
+        let instance = self.instances.get(cx.instance).ok_or_else(|| {
+            Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").header("Bluemix-Instance")
+        })?;
+        let malformed = matches!(ask.key, Some(KeySelector::Impossible(_)));
+        Ok(Admitted { now, instance: instance.clone(), key, ring: cx.ring.clone(), malformed })
+    }
+
+    fn event(&self, cx: &RequestContext, action: Action, now: Timestamp) -> AuditEvent {
+        AuditEvent {
+            at: now,
+            correlation_id: cx.correlation_id.clone(),
+            action: action.event().to_owned(),
+            outcome: Outcome::Success,
+            severity: severity(action),
+            initiator: Initiator {
+                id: cx.principal.id.clone(),
+                name: cx.principal.name.clone(),
+                service: match &cx.principal.kind {
+                    PrincipalKind::User => None,
+                    PrincipalKind::Service { name } => Some(name.clone()),
+                },
+            },
+            network: cx.network.clone(),
+            instance: Some(cx.instance),
+            key: None,
+            request_uri: cx.request_uri.clone(),
+            trail: Vec::new(),
+            request: Vec::new(),
+            response: Vec::new(),
+        }
+    }
+}
+
+/// The key as it is at `now`: one whose time has come is Deactivated, whether or not the store was told already.
+pub fn settle(mut key: Key, now: Timestamp) -> Key {
+    if key.state == KeyState::Active && key.expires_at.is_some_and(|at| at <= now) {
+        key.state = KeyState::Deactivated;
+    }
+    key
+}
+
+/// An allow holds only if every obligation that comes with it can be met. None is known yet, so any is a denial.
+fn permit(decision: &Decision) -> Result<(), Error> {
+    match &decision.verdict {
+        Verdict::Deny(denial) => Err(Error::Denied(denial.clone())),
+        Verdict::Allow(obligations) => match obligations.first() {
+            None => Ok(()),
+            Some(obligation) => Err(Error::Denied(Denial {
+                kind: DenialKind::Forbidden,
+                code: ReasonCode::UnknownObligation.as_str().to_owned(),
+                message: format!("a rule asks for `{}`, which this gateway does not know how to do", obligation.name),
+            })),
+        },
+    }
+}
+
+fn is_refusal_of_rights(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Unauthenticated | Cause::Denied { kind: DenialKind::Unauthorized | DenialKind::Forbidden, .. }
+    )
+}
+
+fn severity(action: Action) -> Severity {
+    match action {
+        Action::Delete => Severity::Critical,
+        Action::Rotate => Severity::Warning,
+        _ => Severity::Normal,
+    }
+}

@@ -1,0 +1,242 @@
+//! A backend in the process, for tests of what is built on backends. It hides nothing: never outside tests.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::backend::{
+    BackendDescription, BackendError, BackendKey, BackendResult, Call, CryptoBackend, DataKey, ImportEnvelope,
+    KeyIdentity, KeyPair, KeySpec,
+};
+use crate::key::KeyKind;
+use crate::ports::BoxFuture;
+use crate::secret::SecretBytes;
+
+/// Keeps the contract of `wit/crypto` without any cryptography: a key-ref holds its material in clear, and a ciphertext
+/// is the plaintext with what it is bound to written before it.
+pub struct FakeBackend {
+    name: String,
+    description: BackendDescription,
+    counter: AtomicU64,
+    failure: Mutex<Option<BackendError>>,
+    destroyed: AtomicU64,
+}
+
+impl FakeBackend {
+    /// A backend of this name.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: BackendDescription {
+                name: "fake".to_owned(),
+                version: "0.1.0".to_owned(),
+                algorithms: vec!["AES".to_owned(), "SECRET".to_owned()],
+                max_plaintext: 65_536,
+                max_material: 7_500,
+                features: Vec::new(),
+            },
+            counter: AtomicU64::new(1),
+            failure: Mutex::new(None),
+            destroyed: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on every call fails with this; `None` mends it.
+    pub fn fail_with(&self, error: Option<BackendError>) {
+        if let Ok(mut failure) = self.failure.lock() {
+            *failure = error;
+        }
+    }
+
+    /// How many keys were destroyed.
+    pub fn destroyed(&self) -> u64 {
+        self.destroyed.load(Ordering::Relaxed)
+    }
+
+    fn healthy(&self) -> BackendResult<()> {
+        match self.failure.lock() {
+            Ok(failure) => failure.clone().map_or(Ok(()), Err),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn bytes(&self, len: usize) -> Vec<u8> {
+        let seed = self.counter.fetch_add(1, Ordering::Relaxed);
+        seed.to_be_bytes().into_iter().cycle().take(len).collect()
+    }
+
+    fn reference(identity: &KeyIdentity, kind: KeyKind, material: &[u8]) -> Vec<u8> {
+        let mut reference = bound(identity);
+        reference.push(u8::from(kind.is_extractable()));
+        reference.extend_from_slice(material);
+        reference
+    }
+
+    fn open(&self, key: &BackendKey<'_>) -> BackendResult<(KeyKind, Vec<u8>)> {
+        let rest = key.reference.strip_prefix(bound(&key.identity).as_slice());
+        match rest.and_then(<[u8]>::split_first) {
+            Some((0, material)) => Ok((KeyKind::Root, material.to_owned())),
+            Some((1, material)) => Ok((KeyKind::Standard, material.to_owned())),
+            _ => Err(BackendError::InvalidKeyRef { backend: self.name.clone() }),
+        }
+    }
+
+    fn seal(&self, key: &BackendKey<'_>, plaintext: &[u8], aad: &[u8]) -> BackendResult<Vec<u8>> {
+        let (_, material) = self.open(key)?;
+        let mut wrapped = prefix(key, &material, aad);
+        let fresh = self.bytes(8);
+        wrapped.splice(0..0, fresh);
+        wrapped.extend_from_slice(plaintext);
+        Ok(wrapped)
+    }
+
+    fn unseal(&self, key: &BackendKey<'_>, wrapped: &[u8], aad: &[u8]) -> BackendResult<Vec<u8>> {
+        let (_, material) = self.open(key)?;
+        let expected = prefix(key, &material, aad);
+        let rest = wrapped.get(8..).and_then(|rest| rest.strip_prefix(expected.as_slice()));
+        rest.map(<[u8]>::to_vec).ok_or(BackendError::AuthenticationFailed)
+    }
+}
+
+fn bound(identity: &KeyIdentity) -> Vec<u8> {
+    let parts: [&[u8]; 3] = [identity.instance.as_bytes(), identity.key.as_bytes(), identity.version.as_bytes()];
+    parts.concat()
+}
+
+fn prefix(key: &BackendKey<'_>, material: &[u8], aad: &[u8]) -> Vec<u8> {
+    let mut prefix = bound(&key.identity);
+    for part in [material, aad] {
+        prefix.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        prefix.extend_from_slice(part);
+    }
+    prefix
+}
+
+fn ready<'a, T: Send + 'a>(result: BackendResult<T>) -> BoxFuture<'a, BackendResult<T>> {
+    Box::pin(std::future::ready(result))
+}
+
+impl CryptoBackend for FakeBackend {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> &BackendDescription {
+        &self.description
+    }
+
+    fn probe<'a>(&'a self, _: Call<'a>) -> BoxFuture<'a, BackendResult<()>> {
+        ready(self.healthy())
+    }
+
+    fn generate_key<'a>(
+        &'a self,
+        _: Call<'a>,
+        identity: KeyIdentity,
+        spec: KeySpec,
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        let material = self.bytes(spec.bits as usize / 8);
+        ready(self.healthy().map(|()| Self::reference(&identity, spec.kind, &material)))
+    }
+
+    fn import_key<'a>(
+        &'a self,
+        _: Call<'a>,
+        identity: KeyIdentity,
+        spec: KeySpec,
+        material: &'a SecretBytes,
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(self.healthy().and_then(|()| {
+            if material.len() * 8 == spec.bits as usize {
+                Ok(Self::reference(&identity, spec.kind, material.expose()))
+            } else {
+                Err(BackendError::InvalidInput("the material has another size".to_owned()))
+            }
+        }))
+    }
+
+    fn export_key<'a>(&'a self, _: Call<'a>, key: BackendKey<'a>) -> BoxFuture<'a, BackendResult<SecretBytes>> {
+        ready(self.healthy().and_then(|()| match self.open(&key)? {
+            (KeyKind::Standard, material) => Ok(SecretBytes::new(material)),
+            (KeyKind::Root, _) => Err(BackendError::Unsupported("root keys stay".to_owned())),
+        }))
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        _: Call<'a>,
+        key: BackendKey<'a>,
+        plaintext: &'a SecretBytes,
+        aad: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(self.healthy().and_then(|()| self.seal(&key, plaintext.expose(), aad)))
+    }
+
+    fn generate_data_key<'a>(
+        &'a self,
+        _: Call<'a>,
+        key: BackendKey<'a>,
+        len: u32,
+        aad: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<DataKey>> {
+        let plaintext = self.bytes(len as usize);
+        ready(self.healthy().and_then(|()| {
+            let wrapped = self.seal(&key, &plaintext, aad)?;
+            Ok(DataKey { plaintext: SecretBytes::new(plaintext), wrapped })
+        }))
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        _: Call<'a>,
+        key: BackendKey<'a>,
+        wrapped: &'a [u8],
+        aad: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<SecretBytes>> {
+        ready(self.healthy().and_then(|()| self.unseal(&key, wrapped, aad)).map(SecretBytes::new))
+    }
+
+    fn rewrap<'a>(
+        &'a self,
+        _: Call<'a>,
+        source: BackendKey<'a>,
+        target: BackendKey<'a>,
+        wrapped: &'a [u8],
+        source_aad: &'a [u8],
+        target_aad: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(self.healthy().and_then(|()| {
+            let plaintext = self.unseal(&source, wrapped, source_aad)?;
+            self.seal(&target, &plaintext, target_aad)
+        }))
+    }
+
+    fn destroy_key<'a>(&'a self, _: Call<'a>, _: BackendKey<'a>) -> BoxFuture<'a, BackendResult<()>> {
+        self.destroyed.fetch_add(1, Ordering::Relaxed);
+        ready(self.healthy())
+    }
+
+    fn random<'a>(&'a self, _: Call<'a>, len: u32) -> BoxFuture<'a, BackendResult<SecretBytes>> {
+        let bytes = self.bytes(len as usize);
+        ready(self.healthy().map(|()| SecretBytes::new(bytes)))
+    }
+
+    fn create_import_key<'a>(
+        &'a self,
+        _: Call<'a>,
+        _: KeyIdentity,
+        _: &'a str,
+    ) -> BoxFuture<'a, BackendResult<KeyPair>> {
+        ready(Err(BackendError::Unsupported("import tokens".to_owned())))
+    }
+
+    fn open_import<'a>(
+        &'a self,
+        _: Call<'a>,
+        _: BackendKey<'a>,
+        _: KeyIdentity,
+        _: KeySpec,
+        _: &'a ImportEnvelope,
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(Err(BackendError::Unsupported("import tokens".to_owned())))
+    }
+}

@@ -1,0 +1,161 @@
+//! Clock, entropy, rules and audit log that a test holds in its hand.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::backend::FakeBackend;
+use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Obligation, Verdict};
+use crate::audit::AuditEvent;
+use crate::backend::CryptoBackend;
+use crate::clock::Timestamp;
+use crate::ports::{AuditError, AuditSink, Backends, BoxFuture, Clock, Entropy, EntropyError, PolicyGate};
+
+/// A clock that stands until it is moved.
+pub struct FixedClock(AtomicU64);
+
+impl FixedClock {
+    /// Standing here.
+    pub fn at(now: Timestamp) -> Self {
+        Self(AtomicU64::new(now.unix_ms()))
+    }
+
+    /// Moves it on.
+    pub fn travel(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Entropy that counts: every id is another one, and the same in every run.
+#[derive(Default)]
+pub struct CountingEntropy(AtomicU64);
+
+impl Entropy for CountingEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        let n = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        for (byte, value) in bytes.iter_mut().rev().zip(n.iter().rev().chain(std::iter::repeat(&0))) {
+            *byte = *value;
+        }
+        Ok(())
+    }
+}
+
+/// What a [`ScriptedGate`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Yes to all.
+    Allow,
+    /// No to all, for lack of rights.
+    Deny,
+    /// Yes, with an obligation of this name.
+    Oblige(String),
+}
+
+/// Rules that say what the test wants, and note what they were asked.
+pub struct ScriptedGate {
+    script: Mutex<Script>,
+    asked: Mutex<Vec<(Action, bool)>>,
+}
+
+impl ScriptedGate {
+    /// Says yes.
+    pub fn allowing() -> Self {
+        Self { script: Mutex::new(Script::Allow), asked: Mutex::new(Vec::new()) }
+    }
+
+    /// Says this from now on.
+    pub fn say(&self, script: Script) {
+        if let Ok(mut current) = self.script.lock() {
+            *current = script;
+        }
+    }
+
+    /// What it was asked, and whether there was a key to the question.
+    pub fn asked(&self) -> Vec<(Action, bool)> {
+        self.asked.lock().map(|asked| asked.clone()).unwrap_or_default()
+    }
+}
+
+impl PolicyGate for ScriptedGate {
+    fn decide<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
+        if let Ok(mut asked) = self.asked.lock() {
+            asked.push((request.action, request.key.is_some()));
+        }
+        let script = self.script.lock().map_or(Script::Deny, |script| script.clone());
+        let verdict = match script {
+            Script::Allow => Verdict::Allow(Vec::new()),
+            Script::Oblige(name) => Verdict::Allow(vec![Obligation { name, value: String::new() }]),
+            Script::Deny => Verdict::Deny(Denial {
+                kind: DenialKind::Unauthorized,
+                code: "UNAUTHORIZED_ERR".to_owned(),
+                message: "The user does not have access to the specified resource".to_owned(),
+            }),
+        };
+        Box::pin(std::future::ready(Decision { verdict, trail: Vec::new() }))
+    }
+}
+
+/// An audit log in memory, that can be full.
+#[derive(Default)]
+pub struct MemoryAudit {
+    events: Mutex<Vec<AuditEvent>>,
+    full: Mutex<bool>,
+}
+
+impl MemoryAudit {
+    /// What was recorded.
+    pub fn events(&self) -> Vec<AuditEvent> {
+        self.events.lock().map(|events| events.clone()).unwrap_or_default()
+    }
+
+    /// Takes no more from now on.
+    pub fn fill_up(&self) {
+        if let Ok(mut full) = self.full.lock() {
+            *full = true;
+        }
+    }
+}
+
+impl AuditSink for MemoryAudit {
+    fn record<'a>(&'a self, event: &'a AuditEvent) -> BoxFuture<'a, Result<(), AuditError>> {
+        let full = self.full.lock().is_ok_and(|full| *full);
+        let result = if full {
+            Err(AuditError("no space left".to_owned()))
+        } else {
+            if let Ok(mut events) = self.events.lock() {
+                events.push(event.clone());
+            }
+            Ok(())
+        };
+        Box::pin(std::future::ready(result))
+    }
+}
+
+/// A set of fake backends.
+pub struct FakeBackends(Vec<Arc<FakeBackend>>);
+
+impl FakeBackends {
+    /// These.
+    pub fn new(backends: Vec<Arc<FakeBackend>>) -> Self {
+        Self(backends)
+    }
+}
+
+impl Backends for FakeBackends {
+    fn backend(&self, name: &str) -> Option<Arc<dyn CryptoBackend>> {
+        let found = self.0.iter().find(|backend| backend.name() == name)?;
+        Some(found.clone() as Arc<dyn CryptoBackend>)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.0.iter().map(|backend| backend.name().to_owned()).collect();
+        names.sort();
+        names
+    }
+}

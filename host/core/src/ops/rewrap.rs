@@ -1,0 +1,49 @@
+//! `POST /keys/{id}/actions/rewrap`: move a ciphertext to the newest key version. Nobody sees the plaintext.
+
+use super::material;
+use super::unwrap::{Ciphertext, Rewrapped, check_input};
+use crate::access::Action;
+use crate::error::Error;
+use crate::ids::{KeySelector, VersionId};
+use crate::pipeline::{Admitted, Ask, Done, Gateway, RequestContext};
+use crate::state::{self, KeyAction};
+
+/// What came of it: the version that had wrapped the input, and the new ciphertext.
+pub type RewrapOutcome = (VersionId, Rewrapped);
+
+/// Rewraps a ciphertext. Both versions may be the same: the ciphertext is a new one all the same.
+///
+/// # Errors
+/// As for unwrap.
+pub async fn rewrap(
+    gateway: &Gateway,
+    cx: &RequestContext,
+    selector: &KeySelector,
+    input: Result<Ciphertext, Error>,
+) -> Result<RewrapOutcome, Error> {
+    gateway
+        .run(cx, Ask::key(Action::Rewrap, selector), async |admitted: Admitted| {
+            let input = input?;
+            let key = admitted.key()?;
+            state::check(KeyAction::Rewrap, key)?;
+            check_input(gateway, &input)?;
+            let source = material::open(gateway, key, &input.ciphertext).await?;
+            let target = material::current(gateway, key).await?;
+            let source_aad = source.held.aad(&input.aad);
+            let target_aad = target.aad(&input.aad);
+            let wrapped = if source.held.backend.name() == target.backend.name() {
+                let (from, to) = (source.held.key(), target.key());
+                target.backend.rewrap(cx.call(), from, to, &source.wrapped, &source_aad, &target_aad).await?
+            } else {
+                // The versions live on different backends: no sandbox can hold both, so the plaintext passes through
+                // the host, in a buffer that is wiped. It is what unwrap does too.
+                let backend = &source.held.backend;
+                let plaintext = backend.unwrap(cx.call(), source.held.key(), &source.wrapped, &source_aad).await?;
+                target.backend.wrap(cx.call(), target.key(), &plaintext, &target_aad).await?
+            };
+            let (from, to) = (source.held.version(), target.version());
+            let done = Done::new((from, Rewrapped { ciphertext: target.seal(wrapped), version: to })).about(key);
+            Ok(done.tell("keyVersionId", from).tell("rewrappedKeyVersionId", to))
+        })
+        .await
+}

@@ -1,0 +1,175 @@
+//! Create, read, list, rotate, delete.
+
+use super::*;
+use crate::backend::BackendError;
+use crate::key::KeyState;
+use crate::ops::{delete, list, read, versions};
+use crate::store::{KeyFilter, PageRequest};
+
+const ALL: PageRequest = PageRequest { offset: 0, limit: 5_000 };
+
+#[test]
+fn a_new_root_key_is_active_and_gives_no_material() {
+    let world = World::new();
+    let created = world.create(CreateKey { return_payload: true, ..root("k") }).unwrap();
+    assert!(created.payload.is_none());
+    let key = &created.key;
+    assert_eq!((key.state, key.bits, key.version_count), (KeyState::Active, 256, 1));
+    assert_eq!(key.current_version, key.id.first_version());
+    let found = block_on(read::read(&world.gateway, &cx(FIRST), &by_id(key))).unwrap();
+    assert!(found.payload.is_none());
+    assert_eq!(found.key, *key);
+}
+
+#[test]
+fn a_standard_key_gives_its_material_to_whoever_may_read_it() {
+    let world = World::new();
+    let input = CreateKey { kind: KeyKind::Standard, payload: Some(secret(b"any bytes")), ..root("s") };
+    let created = world.create(input).unwrap();
+    assert!(created.payload.is_none(), "it was not asked for");
+    assert!(created.key.imported);
+    let found = block_on(read::read(&world.gateway, &cx(FIRST), &by_id(&created.key))).unwrap();
+    assert_eq!(found.payload.unwrap().expose(), b"any bytes");
+
+    let generated = world.create(CreateKey { kind: KeyKind::Standard, return_payload: true, ..root("g") }).unwrap();
+    assert_eq!(generated.payload.unwrap().len(), 32);
+}
+
+#[test]
+fn material_has_bounds_by_kind() {
+    let world = World::new();
+    let import = |kind, len| world.create(CreateKey { kind, payload: Some(secret(&vec![7; len])), ..root("k") });
+    for len in [16, 24, 32] {
+        assert_eq!(import(KeyKind::Root, len).unwrap().key.bits as usize, len * 8);
+    }
+    for len in [0, 15, 33, 64] {
+        assert_eq!(code(import(KeyKind::Root, len)), ReasonCode::InvalidField);
+    }
+    assert!(import(KeyKind::Standard, 1).is_ok());
+    assert!(import(KeyKind::Standard, 7_500).is_ok());
+    assert_eq!(code(import(KeyKind::Standard, 7_501)), ReasonCode::InvalidField);
+}
+
+#[test]
+fn everything_wrong_with_a_new_key_is_told_at_once() {
+    let world = World::new();
+    let input = CreateKey {
+        name: String::new(),
+        description: Some("d".repeat(241)),
+        tags: texts(&["a:b"]),
+        aliases: texts(&["x", "same", "same"]),
+        expires_at: Some(Timestamp::from_unix_ms(1)),
+        ..root("k")
+    };
+    let Err(Error::Refused(reasons)) = world.create(input) else { panic!("not refused") };
+    assert_eq!(reasons.len(), 6, "{reasons:?}");
+    let six = CreateKey { aliases: texts(&["a1", "a2", "a3", "a4", "a5", "a6"]), ..root("k") };
+    assert_eq!(code(world.create(six)), ReasonCode::AliasQuota);
+}
+
+#[test]
+fn an_alias_is_taken_once_an_instance_and_leaves_no_material_behind() {
+    let world = World::new();
+    let aliased = || CreateKey { aliases: texts(&["prod"]), ..root("k") };
+    world.create(aliased()).unwrap();
+    assert_eq!(code(world.create(aliased())), ReasonCode::AliasNotUnique);
+    assert_eq!(world.backend.destroyed(), 1, "the key that could not be recorded must be destroyed");
+    assert!(block_on(create::create(&world.gateway, &cx(SECOND), Ok(aliased()))).is_ok());
+}
+
+#[test]
+fn rotation_waits_for_its_interval_and_keeps_all_versions() {
+    let world = World::new();
+    let key = world.root_key();
+    let once = world.rotate(&key).unwrap();
+    assert_eq!(once.version_count, 2);
+    assert_eq!(code(world.rotate(&key)), ReasonCode::RotationNotPermitted);
+    world.clock.travel(HOUR - Duration::from_millis(1));
+    assert_eq!(code(world.rotate(&key)), ReasonCode::RotationNotPermitted);
+    world.clock.travel(Duration::from_millis(1));
+    let twice = world.rotate(&key).unwrap();
+    let query = versions::ListVersions { page: ALL, all_key_states: false };
+    let (_, page) = block_on(versions::versions(&world.gateway, &cx(FIRST), &by_id(&key), Ok(query))).unwrap();
+    let ids: Vec<_> = page.items.iter().map(|version| version.id).collect();
+    assert_eq!(ids, [twice.current_version, once.current_version, key.current_version], "newest first");
+}
+
+#[test]
+fn an_imported_key_is_rotated_with_material_and_a_generated_one_without() {
+    let world = World::new();
+    let generated = world.root_key();
+    let imported = world.create(CreateKey { payload: Some(secret(&[1; 32])), ..root("i") }).unwrap().key;
+    let rotate = |key: &Key, payload: Option<&[u8]>| {
+        let input = rotate::Rotate { payload: payload.map(secret) };
+        block_on(rotate::rotate(&world.gateway, &cx(FIRST), &by_id(key), Ok(input)))
+    };
+    assert_eq!(code(rotate(&generated, Some(&[2; 32]))), ReasonCode::InvalidQueryParam);
+    assert_eq!(code(rotate(&imported, None)), ReasonCode::KeyPayloadRequired);
+    assert_eq!(code(rotate(&imported, Some(&[2; 31]))), ReasonCode::InvalidField);
+    assert_eq!(rotate(&imported, Some(&[2; 16])).unwrap().bits, 128);
+}
+
+#[test]
+fn a_deleted_key_is_gone_from_use_and_from_lists_and_still_there_to_see() {
+    let world = World::new();
+    let key = world.root_key();
+    let other = world.root_key();
+    let deleted = block_on(delete::delete(&world.gateway, &cx(FIRST), &by_id(&key), Ok(false))).unwrap();
+    assert_eq!(deleted.state, KeyState::Destroyed);
+    assert_eq!(code(world.wrap(&key, b"x", &[])), ReasonCode::KeyDeleted);
+    assert_eq!(code(world.rotate(&key)), ReasonCode::KeyDeleted);
+    let again = block_on(delete::delete(&world.gateway, &cx(FIRST), &by_id(&key), Ok(false)));
+    assert_eq!(code(again), ReasonCode::KeyDeleted);
+    assert!(block_on(read::metadata(&world.gateway, &cx(FIRST), &by_id(&key))).is_ok());
+
+    let listed = |filter: KeyFilter| {
+        let page = block_on(list::list(&world.gateway, &cx(FIRST), Ok((filter, ALL)))).unwrap();
+        page.items.iter().map(|key| key.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(KeyFilter::default()), [other.id]);
+    let destroyed = KeyFilter { states: vec![KeyState::Destroyed], ..KeyFilter::default() };
+    assert_eq!(listed(destroyed), [key.id]);
+}
+
+#[test]
+fn an_expired_key_unwraps_and_wraps_no_more() {
+    let world = World::new();
+    let now = crate::ports::Clock::now(world.clock.as_ref());
+    let key = world.create(CreateKey { expires_at: Some(now.plus(HOUR)), ..root("k") }).unwrap().key;
+    assert!(world.wrap(&key, b"x", &[]).is_ok());
+    world.clock.travel(HOUR);
+    assert_eq!(code(world.wrap(&key, b"x", &[])), ReasonCode::KeyActionInvalidState);
+    assert!(world.rotate(&key).is_ok(), "a deactivated key can be rotated");
+}
+
+#[test]
+fn instances_do_not_see_each_other() {
+    let world = World::new();
+    let key = world.root_key();
+    let elsewhere = block_on(read::metadata(&world.gateway, &cx(SECOND), &by_id(&key)));
+    assert_eq!(code(elsewhere), ReasonCode::KeyNotFound);
+    let unknown = block_on(read::metadata(&world.gateway, &cx(InstanceId::from_bytes([9; 16])), &by_id(&key)));
+    assert_eq!(code(unknown), ReasonCode::InstanceNotFound);
+}
+
+#[test]
+fn a_backend_that_fails_leaves_no_record() {
+    let world = World::new();
+    world.backend.fail_with(Some(BackendError::Busy(None)));
+    assert!(matches!(world.create(root("k")), Err(Error::Busy { .. })));
+    world.backend.fail_with(None);
+    let count = block_on(list::count(&world.gateway, &cx(FIRST), Ok(KeyFilter::default()))).unwrap();
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_ring_that_is_not_there_is_refused() {
+    let world = World::new();
+    let key = world.root_key();
+    let ring = Some(crate::ids::KeyRingId::parse("prod").unwrap());
+    let in_ring = RequestContext { ring, ..cx(FIRST) };
+    let created = block_on(create::create(&world.gateway, &in_ring, Ok(root("k"))));
+    assert_eq!(code(created), ReasonCode::KeyRingNotFound);
+    let found = block_on(read::metadata(&world.gateway, &in_ring, &by_id(&key)));
+    assert_eq!(code(found), ReasonCode::KeyNotFound);
+}
