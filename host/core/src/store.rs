@@ -59,7 +59,8 @@ pub enum Change {
     },
 }
 
-/// Changes that belong together: all of them, or none.
+/// Changes that belong together: all of them, or none. They happen in their order: an alias that one change frees, a
+/// later one can take.
 pub type Batch = Vec<Change>;
 
 /// Which keys.

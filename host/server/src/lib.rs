@@ -1,1 +1,15 @@
-//! stub
+//! The gateway itself: it reads the configuration, puts the rooms together, and serves the API.
+
+pub mod app;
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod files;
+pub mod http;
+pub mod iam;
+pub mod problem;
+pub mod secrets;
+pub mod shutdown;
+pub mod status;
+pub mod system;

@@ -1,1 +1,60 @@
-//! stub
+//! The built-in software backend: key material sealed under a KEK, data sealed under key material, both with
+//! XAES-256-GCM.
+//!
+//! # The construction
+//!
+//! [XAES-256-GCM](https://c2sp.org/XAES-256-GCM) (C2SP): the first 12 bytes of a random 24-byte nonce choose a key for
+//! this one message, by the counter-mode KDF of NIST SP 800-108r1 with AES-CMAC as its pseudorandom function; the other
+//! 12 are the nonce of AES-256-GCM under that key. So nonces may be random without counting: after 2^80 messages under
+//! one key the chance that two of them ever shared a nonce is 2^-32. Plain AES-256-GCM with random nonces reaches that
+//! chance after 2^32 messages.
+//!
+//! Root keys may have 128, 192 or 256 bits. With 256 it is XAES-256-GCM to the letter. With 128 or 192 the pseudorandom
+//! function is CMAC with AES-128 or AES-192, and all else is the same, AES-256-GCM included: the caller's key is as
+//! strong as its size says, no block cipher is ever keyed with a padded or truncated key, and no second KDF (with a hash
+//! function) is needed. Keys of different sizes are never the same key, and material is used for nothing but this, so
+//! the 256-bit case needs no separation of its own.
+//!
+//! # A key-ref, format 1
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | the format, `0xA1` |
+//! | 4 | the version of the KEK, big-endian |
+//! | 1 | the kind: 1 root, 2 standard |
+//! | 1 | the algorithm: 1 `AES`, 2 `SECRET` |
+//! | 24 | the nonce |
+//! | n | the material, encrypted under the KEK |
+//! | 16 | the tag |
+//!
+//! Additional data: `keygate/aes-gcm/key-ref/1`, the first 7 bytes of the key-ref, the material's size in bits (4 bytes,
+//! big-endian), the instance id, the key id, the version id; each with its length in 4 bytes, big-endian, in front. So a
+//! key-ref opens for the key version, kind, algorithm and size that it was made for, or not at all.
+//!
+//! # A ciphertext, format 1
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | the format, `0xB1` |
+//! | 24 | the nonce |
+//! | n | the plaintext, encrypted under the root key |
+//! | 16 | the tag |
+//!
+//! Additional data: `keygate/aes-gcm/wrap/1`, the instance id, the key id, the version id, the caller's AAD; each with
+//! its length likewise. Material imported twice makes two keys that do not read each other's ciphertexts.
+//!
+//! Both formats stay readable for ever; a new one gets a new first byte.
+
+mod aad;
+mod backend;
+mod kek;
+mod keyref;
+mod probe;
+mod settings;
+mod spec;
+mod wrapping;
+mod xaes;
+
+pub use backend::AesGcm;
+
+keygate_plugin_sdk::export_backend!(AesGcm);

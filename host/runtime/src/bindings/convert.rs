@@ -1,0 +1,292 @@
+//! Between the contracts' types and the domain's. Nothing that comes from a guest is believed: what is out of the bounds
+//! that the WIT sets does not get through here.
+
+use std::time::Duration;
+
+use keygate_core::access::{
+    AccessRequest, Denial, DenialKind, Endpoint, Obligation, Principal, PrincipalKind, RoleAssignment,
+};
+use keygate_core::backend::{
+    BackendDescription, BackendError, ImportEnvelope, ImportRejection, KeyIdentity, KeyPair, KeySpec,
+};
+use keygate_core::key::{Key, KeyKind, KeyState};
+
+use super::crypto::keygate::crypto::types as c;
+use super::policy::keygate::policy::types as p;
+use crate::contract::RuleDescription;
+use crate::host::log::plain;
+
+/// The longest key-ref, in bytes.
+const MAX_KEY_REF: usize = 16_384;
+/// How much longer than its plaintext a ciphertext can be, in bytes.
+const MAX_OVERHEAD: usize = 1_024;
+/// The longest text of an error, in bytes.
+const MAX_ERROR: usize = 1_024;
+/// The longest short name, version, algorithm or feature, in bytes.
+const MAX_WORD: usize = 64;
+/// The most algorithms, features or actions in a description.
+const MAX_WORDS: usize = 256;
+
+/// Something checked, or the bound that it breaks.
+type Checked<T> = Result<T, String>;
+
+fn within(what: &str, len: usize, least: usize, most: usize) -> Checked<()> {
+    if (least..=most).contains(&len) {
+        Ok(())
+    } else {
+        Err(format!("{what} has {len} bytes; {least} to {most} is right"))
+    }
+}
+
+fn word(what: &str, text: &str) -> Checked<()> {
+    within(what, text.len(), 1, MAX_WORD)?;
+    if text.chars().any(char::is_control) { Err(format!("{what} has control characters")) } else { Ok(()) }
+}
+
+fn words(what: &str, texts: &[String]) -> Checked<()> {
+    if texts.len() > MAX_WORDS {
+        return Err(format!("there are {} {what}; {MAX_WORDS} is the most", texts.len()));
+    }
+    texts.iter().try_for_each(|text| word(what, text))
+}
+
+/// Checks what a backend says it is.
+pub(crate) fn backend_description(d: c::Description) -> Checked<BackendDescription> {
+    word("`name`", &d.name)?;
+    word("`version`", &d.version)?;
+    words("`algorithms`", &d.algorithms)?;
+    words("`features`", &d.features)?;
+    if d.max_plaintext < 4_096 {
+        return Err(format!("`max-plaintext` is {}; 4096 is the least", d.max_plaintext));
+    }
+    if d.max_material < 32 {
+        return Err(format!("`max-material` is {}; 32 is the least", d.max_material));
+    }
+    Ok(BackendDescription {
+        name: d.name,
+        version: d.version,
+        algorithms: d.algorithms,
+        max_plaintext: d.max_plaintext as usize,
+        max_material: d.max_material as usize,
+        features: d.features,
+    })
+}
+
+/// Checks what a rule says it is.
+pub(crate) fn rule_description(d: p::Description) -> Checked<RuleDescription> {
+    word("`name`", &d.name)?;
+    word("`version`", &d.version)?;
+    words("`actions`", &d.actions)?;
+    Ok(RuleDescription { version: d.version, actions: d.actions })
+}
+
+/// Checks a key-ref.
+pub(crate) fn key_ref(bytes: Vec<u8>) -> Checked<Vec<u8>> {
+    within("the key-ref", bytes.len(), 1, MAX_KEY_REF)?;
+    Ok(bytes)
+}
+
+/// Checks a ciphertext of `plaintext` bytes.
+pub(crate) fn wrapped(bytes: Vec<u8>, plaintext: usize) -> Checked<Vec<u8>> {
+    within("the ciphertext", bytes.len(), 1, plaintext + MAX_OVERHEAD)?;
+    Ok(bytes)
+}
+
+/// Checks a key pair.
+pub(crate) fn key_pair(pair: c::KeyPair) -> Checked<KeyPair> {
+    within("the public key", pair.public.len(), 1, MAX_KEY_REF)?;
+    Ok(KeyPair { private: key_ref(pair.private)?, public: pair.public })
+}
+
+/// The text of an identity's parts, which the contract's record borrows.
+pub(crate) struct IdentityText {
+    instance: String,
+    key: String,
+    version: String,
+}
+
+impl IdentityText {
+    pub(crate) fn new(identity: KeyIdentity) -> Self {
+        Self {
+            instance: identity.instance.to_string(),
+            key: identity.key.to_string(),
+            version: identity.version.to_string(),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> c::KeyIdentity<'_> {
+        c::KeyIdentity { instance_id: &self.instance, key_id: &self.key, version_id: &self.version }
+    }
+
+    pub(crate) fn key<'a>(&'a self, reference: &'a [u8]) -> c::Key<'a> {
+        c::Key { identity: self.identity(), reference }
+    }
+}
+
+/// Which key to make.
+pub(crate) fn key_spec(spec: KeySpec) -> c::KeySpec<'static> {
+    let kind = match spec.kind {
+        KeyKind::Root => c::KeyKind::Root,
+        KeyKind::Standard => c::KeyKind::Standard,
+    };
+    c::KeySpec { algorithm: spec.algorithm.as_str(), bits: spec.bits, kind }
+}
+
+/// Material under an import token.
+pub(crate) fn import_envelope(e: &ImportEnvelope) -> c::ImportEnvelope<'_> {
+    c::ImportEnvelope {
+        algorithm: &e.algorithm,
+        encrypted_key: &e.encrypted_key,
+        encrypted_nonce: &e.encrypted_nonce,
+        iv: &e.iv,
+        expected_nonce: &e.expected_nonce,
+    }
+}
+
+/// A backend's error, unless its text is out of bounds.
+pub(crate) fn backend_error(error: c::Error, backend: &str) -> Checked<BackendError> {
+    let text = |detail: String| {
+        within("the error's text", detail.len(), 0, MAX_ERROR)?;
+        Ok::<_, String>(plain(&detail))
+    };
+    let backend = backend.to_owned();
+    Ok(match error {
+        c::Error::InvalidKeyRef => BackendError::InvalidKeyRef { backend },
+        c::Error::KeyNotFound => BackendError::KeyNotFound,
+        c::Error::AuthenticationFailed => BackendError::AuthenticationFailed,
+        c::Error::InvalidInput(detail) => BackendError::InvalidInput(text(detail)?),
+        c::Error::ImportRejected(why) => BackendError::ImportRejected(match why {
+            c::ImportRejection::Material => ImportRejection::Material,
+            c::ImportRejection::NonceIv => ImportRejection::NonceIv,
+            c::ImportRejection::Nonce => ImportRejection::Nonce,
+        }),
+        c::Error::Unsupported(detail) => BackendError::Unsupported(text(detail)?),
+        c::Error::Busy(after) => BackendError::Busy(after.map(|ms| Duration::from_millis(ms.into()))),
+        c::Error::Unavailable(detail) => BackendError::Unavailable { backend, detail: text(detail)? },
+        c::Error::Internal(detail) => BackendError::Internal { backend, detail: text(detail)? },
+    })
+}
+
+/// What a rule was heard to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decided {
+    Abstain,
+    Allow(Vec<Obligation>),
+    Deny(Denial),
+}
+
+/// Checks a rule's answer.
+pub(crate) fn decision(decision: p::Decision) -> Checked<Decided> {
+    match decision {
+        p::Decision::Abstain => Ok(Decided::Abstain),
+        p::Decision::Allow(obligations) => {
+            if obligations.len() > 16 {
+                return Err(format!("there are {} obligations; 16 is the most", obligations.len()));
+            }
+            obligations.into_iter().map(obligation).collect::<Checked<_>>().map(Decided::Allow)
+        }
+        p::Decision::Deny(denial) => self::denial(denial).map(Decided::Deny),
+    }
+}
+
+fn obligation(o: p::Obligation) -> Checked<Obligation> {
+    word("an obligation's name", &o.name)?;
+    within("an obligation's value", o.value.len(), 0, 1_024)?;
+    Ok(Obligation { name: o.name, value: o.value })
+}
+
+fn denial(d: p::Denial) -> Checked<Denial> {
+    within("the reason code", d.code.len(), 1, MAX_WORD)?;
+    if !d.code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
+        return Err("the reason code is not made of capitals, digits and `_`".to_owned());
+    }
+    within("the denial's message", d.message.len(), 0, 512)?;
+    let kind = match d.kind {
+        p::DenialKind::Unauthorized => DenialKind::Unauthorized,
+        p::DenialKind::Forbidden => DenialKind::Forbidden,
+        p::DenialKind::Conflict => DenialKind::Conflict,
+    };
+    Ok(Denial { kind, code: d.code, message: plain(&d.message) })
+}
+
+/// A text of a rule's for the operator.
+pub(crate) fn rule_error(text: &str) -> String {
+    plain(crate::faults::cut(text, MAX_ERROR))
+}
+
+/// The question, as rules read it.
+pub(crate) fn request(r: &AccessRequest<'_>) -> p::Request {
+    p::Request {
+        request_id: r.request_id.to_owned(),
+        action: r.action.iam().to_owned(),
+        principal: principal(r.principal),
+        target: p::Target {
+            instance_id: r.instance.to_string(),
+            key_ring: r.key_ring.map(|ring| ring.as_str().to_owned()),
+            key: r.key.map(key_facts),
+            key_name: r.key_name.map(str::to_owned),
+            instance_policies: Vec::new(),
+        },
+        network: p::Network {
+            address: r.network.address.map(|address| address.to_string()),
+            endpoint: match r.network.endpoint {
+                Endpoint::Public => p::Endpoint::Public,
+                Endpoint::Private => p::Endpoint::Private,
+            },
+        },
+        now_unix_ms: r.now.unix_ms(),
+        attributes: r.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    }
+}
+
+fn principal(principal: &Principal) -> p::Principal {
+    let (kind, service_name) = match &principal.kind {
+        PrincipalKind::User => (p::PrincipalKind::User, None),
+        PrincipalKind::Service { name } => (p::PrincipalKind::Service, Some(name.clone())),
+    };
+    p::Principal {
+        id: principal.id.clone(),
+        kind,
+        service_name,
+        account: principal.account.clone(),
+        assignments: principal.assignments.iter().map(assignment).collect(),
+        attributes: principal.attributes.clone(),
+    }
+}
+
+fn assignment(a: &RoleAssignment) -> p::RoleAssignment {
+    p::RoleAssignment {
+        roles: a.roles.clone(),
+        instance_id: a.instance.map(|instance| instance.to_string()),
+        key_ring: a.key_ring.as_ref().map(|ring| ring.as_str().to_owned()),
+        resource_type: a.resource_type.clone(),
+        resource_id: a.resource_id.clone(),
+    }
+}
+
+fn key_facts(key: &Key) -> p::KeyFacts {
+    p::KeyFacts {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        aliases: key.aliases.iter().map(|alias| alias.as_str().to_owned()).collect(),
+        tags: key.tags.clone(),
+        kind: match key.kind {
+            KeyKind::Root => p::KeyKind::Root,
+            KeyKind::Standard => p::KeyKind::Standard,
+        },
+        state: match key.state {
+            KeyState::PreActivation => p::KeyState::PreActivation,
+            KeyState::Active => p::KeyState::Active,
+            KeyState::Suspended => p::KeyState::Suspended,
+            KeyState::Deactivated => p::KeyState::Deactivated,
+            KeyState::Destroyed => p::KeyState::Destroyed,
+        },
+        imported: key.imported,
+        created_unix_ms: key.created_at.unix_ms(),
+        created_by: key.created_by.clone(),
+        last_rotated_unix_ms: key.rotated_at.map(|at| at.unix_ms()),
+        expires_unix_ms: key.expires_at.map(|at| at.unix_ms()),
+        dual_auth_delete: false,
+        deletion_authorization: None,
+    }
+}

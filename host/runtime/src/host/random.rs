@@ -1,0 +1,66 @@
+//! `keygate:host/random`: the host's generator, in measured portions.
+
+use std::sync::Arc;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::Linker;
+use zeroize::Zeroize;
+
+use crate::faults::HostCallRefused;
+use crate::sandbox::State;
+
+/// The most bytes a call.
+const PER_CALL: u32 = 4_096;
+/// The most bytes a sandbox.
+const PER_SANDBOX: u32 = 65_536;
+
+/// What a sandbox has had of it.
+///
+/// These bytes become keys. wasmtime copies them into the sandbox and drops its reference; the one kept here is then the
+/// last, so that the bytes can be wiped before they go back to the allocator.
+#[derive(Default)]
+pub(crate) struct Portion {
+    spent: u32,
+    last: Option<Arc<Vec<u8>>>,
+}
+
+impl Portion {
+    fn wipe(&mut self) {
+        if let Some(bytes) = self.last.as_mut().and_then(Arc::get_mut) {
+            bytes.zeroize();
+        }
+        self.last = None;
+    }
+}
+
+impl Drop for Portion {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+/// By hand rather than by `bindgen!`, whose vector would be dropped without being wiped.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker
+        .instance("keygate:host/random@0.1.0")?
+        .func_wrap("bytes", |mut store: StoreContextMut<'_, State>, (len,): (u32,)| {
+            Ok((bytes(store.data_mut(), len)?,))
+        })
+}
+
+fn bytes(state: &mut State, len: u32) -> Result<Arc<Vec<u8>>, HostCallRefused> {
+    super::only_at_work(state, "random.bytes")?;
+    if len > PER_CALL {
+        return Err(HostCallRefused(format!("it asked for {len} random bytes at once; {PER_CALL} is the most")));
+    }
+    if state.random.spent + len > PER_SANDBOX {
+        return Err(HostCallRefused(format!("it asked for more than {PER_SANDBOX} random bytes in one call")));
+    }
+    state.random.spent += len;
+    let mut bytes = vec![0; len as usize];
+    state.facts.services.entropy.fill(&mut bytes).map_err(|e| HostCallRefused(e.to_string()))?;
+    state.random.wipe();
+    let bytes = Arc::new(bytes);
+    state.random.last = Some(Arc::clone(&bytes));
+    Ok(bytes)
+}

@@ -1,0 +1,272 @@
+//! From an entry in `plugins.toml` to a plugin that can be called, a step at a time: read, digest, compile, imports,
+//! version, configure, describe, probe. What goes wrong names the plugin, the step and the mend.
+
+mod component;
+mod file;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keygate_core::backend::{BackendDescription, BackendError, Call, CryptoBackend};
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::backend::WasmBackend;
+use crate::cache::{CodeCache, CodeId};
+use crate::contract::{BackendContract, Contract, RuleContract, RuleDescription, SettingsRefused};
+use crate::engine::EngineRoom;
+use crate::faults::CallError;
+use crate::host::{self, HostServices};
+use crate::load_error::{LoadError, LoadStep};
+use crate::manifest::{PluginManifest, World};
+use crate::sandbox::{Facts, LOADING, Plugin, Start, State};
+use crate::snapshot;
+
+/// The circumstances of what the host does of its own accord.
+const CALL: Call<'static> = Call { request_id: LOADING, timeout: None };
+
+/// A plugin that has passed every step.
+pub(crate) enum Loaded {
+    Backend(Arc<Plugin<BackendContract>>, BackendDescription),
+    Rule(Arc<Plugin<RuleContract>>, RuleDescription),
+}
+
+impl Loaded {
+    /// The plugin's own version, and whether it starts from a snapshot.
+    pub(crate) fn version(&self) -> (&str, bool) {
+        match self {
+            Self::Backend(plugin, description) => (&description.version, plugin.starts_configured()),
+            Self::Rule(plugin, description) => (&description.version, plugin.starts_configured()),
+        }
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        match self {
+            Self::Backend(plugin, _) => &plugin.facts,
+            Self::Rule(plugin, _) => &plugin.facts,
+        }
+    }
+}
+
+/// What loading needs.
+pub(crate) struct Loader<'a> {
+    pub(crate) room: &'a Arc<EngineRoom>,
+    pub(crate) cache: Option<&'a CodeCache>,
+    pub(crate) services: &'a HostServices,
+    pub(crate) require_digest: bool,
+}
+
+impl Loader<'_> {
+    /// Loads a plugin.
+    pub(crate) async fn load(&self, manifest: &PluginManifest) -> Result<Loaded, Vec<LoadError>> {
+        let problems = self.check(manifest);
+        let component = file::read(manifest, self.require_digest);
+        let (component, facts) = match component {
+            Ok(component) if problems.is_empty() => {
+                let facts = self.facts(manifest, component.hex());
+                (component, facts)
+            }
+            Ok(_) => return Err(problems),
+            Err(unread) => return Err(problems.into_iter().chain([unread]).collect()),
+        };
+        match manifest.world {
+            World::SoftwareBackend | World::HsmBackend => {
+                let (plugin, description) = self.plugin::<BackendContract>(facts, component).await?;
+                self.probe(&plugin, &description).await?;
+                Ok(Loaded::Backend(plugin, description))
+            }
+            World::PolicyRule => {
+                let (plugin, description) = self.plugin::<RuleContract>(facts, component).await?;
+                Ok(Loaded::Rule(plugin, description))
+            }
+        }
+    }
+
+    /// What is wrong with an entry on this machine.
+    fn check(&self, manifest: &PluginManifest) -> Vec<LoadError> {
+        let error = |problem: String, mend: &str| LoadError::new(&manifest.name, LoadStep::Manifest, problem, mend);
+        let mut problems = Vec::new();
+        let (memory, most) = (manifest.limits.memory, self.room.max_memory);
+        if memory > most {
+            problems.push(error(
+                format!("`limits.memory` is {memory} bytes and a sandbox has at most {most}"),
+                "lower it, or raise the gateway's limit of memory a sandbox",
+            ));
+        }
+        for name in manifest.grants.secrets.iter().filter(|name| !self.services.secrets.exists(name)) {
+            problems.push(error(
+                format!("it is granted the secret `{name}`, and there is none of this name"),
+                "name one of the configured secrets, or configure this one",
+            ));
+        }
+        problems
+    }
+
+    fn facts(&self, manifest: &PluginManifest, digest: String) -> Arc<Facts> {
+        Arc::new(Facts {
+            name: manifest.name.clone(),
+            digest,
+            world: manifest.world,
+            grants: manifest.grants.clone(),
+            limits: manifest.limits,
+            settings: manifest.settings.to_string(),
+            services: self.services.clone(),
+        })
+    }
+
+    async fn plugin<C: Contract>(
+        &self,
+        facts: Arc<Facts>,
+        file: file::ComponentFile,
+    ) -> Result<(Arc<Plugin<C>>, C::Description), Vec<LoadError>> {
+        let (component, start) = self.code::<C>(&facts, file).await?;
+        let linked = link::<C>(self.room, &facts, &component)?;
+        let ready = C::ready(linked)
+            .map_err(|e| vec![load_error(&facts, LoadStep::Version, format!("{e:#}"), component::REBUILD)])?;
+        let plugin = Arc::new(Plugin::<C>::new(Arc::clone(&facts), Arc::clone(self.room), ready, start));
+        let described = match plugin.enter("describe", CALL).await {
+            Ok(mut sandbox) => sandbox.describe().await,
+            Err(error) => Err(error),
+        };
+        let description = described.map_err(|e| vec![call_error(&facts, LoadStep::Describe, e)])?;
+        Ok((plugin, description))
+    }
+
+    /// The compiled component, from the cache where it is there.
+    async fn code<C: Contract>(
+        &self,
+        facts: &Arc<Facts>,
+        file: file::ComponentFile,
+    ) -> Result<(Component, Start), Vec<LoadError>> {
+        let engine = &self.room.engine;
+        let cached = |id: CodeId| self.cache.and_then(|cache| cache.get(engine, id));
+        let snapshot_id = CodeId::snapshot(&file.digest, &facts.settings);
+        let plain_id = CodeId::plain(&file.digest);
+        if let Some(component) = cached(snapshot_id) {
+            return Ok((component, Start::Configured));
+        }
+        if let Some(component) = cached(plain_id) {
+            return Ok((component, Start::Raw));
+        }
+        let bytes = Arc::<[u8]>::from(file.bytes);
+        // In a task of its own: should taking the snapshot panic, that is no more than a snapshot not taken.
+        let attempt = snapshot_of::<C>(Arc::clone(self.room), Arc::clone(facts), Arc::clone(&bytes));
+        let (id, component, start) = match tokio::spawn(attempt).await {
+            Ok(Ok(Attempt::Taken(component))) => (snapshot_id, component, Start::Configured),
+            Ok(Err(errors)) => return Err(errors),
+            Ok(Ok(Attempt::Impossible(why))) => (plain_id, self.plain(facts, bytes, &why).await?, Start::Raw),
+            Err(panic) => (plain_id, self.plain(facts, bytes, &panic.to_string()).await?, Start::Raw),
+        };
+        if let Some(cache) = self.cache {
+            cache.put(id, &component);
+        }
+        Ok((component, start))
+    }
+
+    /// The component as it is, because no snapshot could be taken.
+    async fn plain(&self, facts: &Facts, bytes: Arc<[u8]>, why: &str) -> Result<Component, Vec<LoadError>> {
+        let component = compile(self.room, bytes).await.map_err(|e| vec![component::uncompiled(facts, &e)])?;
+        tracing::info!(plugin = %facts.name, why, "no snapshot of this plugin; it is configured anew for every call");
+        Ok(component)
+    }
+
+    /// Asks a backend to show that it works.
+    async fn probe(
+        &self,
+        plugin: &Arc<Plugin<BackendContract>>,
+        description: &BackendDescription,
+    ) -> Result<(), Vec<LoadError>> {
+        let backend = WasmBackend {
+            name: plugin.facts.name.clone(),
+            plugin: Arc::clone(plugin),
+            description: description.clone(),
+        };
+        // A token or a secret that is slow to come has as long as the plugin gives it.
+        let probed = backend.probe(CALL).await;
+        probed.map_err(|e| {
+            let mend = match &e {
+                BackendError::Unavailable { .. } | BackendError::Busy(_) => "see that what it needs is there",
+                BackendError::Fault(_) => "see its log lines, and raise its limits or get a version without this fault",
+                _ => "see its log lines, its settings and its secrets",
+            };
+            vec![load_error(&plugin.facts, LoadStep::Probe, e.to_string(), mend)]
+        })
+    }
+}
+
+/// How an attempt at a snapshot ended.
+enum Attempt {
+    Taken(Component),
+    Impossible(String),
+}
+
+async fn snapshot_of<C: Contract>(
+    room: Arc<EngineRoom>,
+    facts: Arc<Facts>,
+    bytes: Arc<[u8]>,
+) -> Result<Attempt, Vec<LoadError>> {
+    let mut instrumented = match snapshot::instrument(&bytes) {
+        Ok(instrumented) => instrumented,
+        Err(why) => return Ok(Attempt::Impossible(why)),
+    };
+    let component = match compile(&room, std::mem::take(&mut instrumented.bytes).into()).await {
+        Ok(component) => component,
+        Err(why) => return Ok(Attempt::Impossible(why)),
+    };
+    let linked = link::<C>(&room, &facts, &component)?;
+    match snapshot::take::<C>(&room, &facts, &instrumented, &linked).await {
+        snapshot::Outcome::Snapshot(bytes) => Ok(match compile(&room, bytes.into()).await {
+            Ok(component) => Attempt::Taken(component),
+            Err(why) => Attempt::Impossible(why),
+        }),
+        snapshot::Outcome::Impossible(why) => Ok(Attempt::Impossible(why)),
+        snapshot::Outcome::Refused(refused) => Err(vec![settings_error(&facts, &refused)]),
+        snapshot::Outcome::Failed(error) => Err(vec![call_error(&facts, LoadStep::Configure, error)]),
+    }
+}
+
+/// Compiles off the async workers: it takes seconds.
+async fn compile(room: &EngineRoom, bytes: Arc<[u8]>) -> Result<Component, String> {
+    let engine = room.engine.clone();
+    let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, &bytes)).await;
+    compiled.map_err(|e| e.to_string())?.map_err(|e| format!("{e:#}"))
+}
+
+/// Links a component with what its entry grants, once it is known that it wants no more.
+fn link<C: Contract>(
+    room: &EngineRoom,
+    facts: &Facts,
+    component: &Component,
+) -> Result<InstancePre<State>, Vec<LoadError>> {
+    component::check::<C>(&room.engine, facts, component)?;
+    let mut linker = Linker::new(&room.engine);
+    host::link(&mut linker, &facts.grants)
+        .and_then(|()| linker.instantiate_pre(component))
+        .map_err(|e| vec![load_error(facts, LoadStep::Imports, format!("{e:#}"), component::REBUILD)])
+}
+
+fn load_error(facts: &Facts, step: LoadStep, problem: impl Into<String>, mend: &str) -> LoadError {
+    LoadError::new(&facts.name, step, problem, mend)
+}
+
+fn settings_error(facts: &Facts, refused: &SettingsRefused) -> LoadError {
+    let SettingsRefused { path, message } = refused;
+    let at = if path.is_empty() { "`settings`".to_owned() } else { format!("`settings`, at `{path}`") };
+    load_error(facts, LoadStep::Configure, format!("it does not take {at}: {message}"), "mend the settings")
+}
+
+fn call_error(facts: &Facts, step: LoadStep, error: CallError) -> LoadError {
+    match error {
+        CallError::Busy => {
+            load_error(facts, step, "no sandbox came free in time", "try again when there is less to do")
+        }
+        CallError::Fault(fault) => load_error(
+            facts,
+            step,
+            format!("it failed ({}): {}", fault.kind.as_str(), fault.message),
+            "see its log lines, and raise its limits or get a version without this fault",
+        ),
+    }
+}
+
+/// How long a probe of a live backend may take, beyond which its plugin's own deadline does not count.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);

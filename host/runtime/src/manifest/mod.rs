@@ -1,0 +1,167 @@
+//! What `plugins.toml` says of plugins, backends and the policy chain.
+//!
+//! Reading is strict: an unknown key or grant is an error that names the nearest known one, and one reading finds
+//! everything that is wrong with an entry.
+
+mod parse;
+mod units;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use units::{parse_duration, parse_size};
+
+/// Everything that a generation is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Manifest {
+    /// The plugins.
+    pub plugins: Vec<PluginManifest>,
+    /// Which of them are backends under which name.
+    pub backends: Vec<BackendManifest>,
+    /// Which of them decide, in which order.
+    pub policy: PolicyManifest,
+    /// Whether every plugin's entry must say its SHA-256. Off in development mode only.
+    pub require_digest: bool,
+}
+
+/// A backend: a plugin under a name that the store remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendManifest {
+    /// The backend's name. Keys refer to it for ever.
+    pub name: String,
+    /// The plugin's name.
+    pub plugin: String,
+}
+
+/// The policy chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyManifest {
+    /// The names of the rules, the first to be asked first. Empty: everything is refused.
+    pub chain: Vec<String>,
+}
+
+/// A plugin's entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginManifest {
+    /// Its name: 1 to 64 letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// The component.
+    pub file: PathBuf,
+    /// What the component's SHA-256 must be.
+    pub digest: DigestSource,
+    /// What kind of plugin it is.
+    pub world: World,
+    /// What it may use.
+    pub grants: Grants,
+    /// What it may consume.
+    pub limits: PluginLimits,
+    /// Whether its answers count. Rules only.
+    pub mode: Mode,
+    /// Its own settings, a JSON object. The plugin checks them.
+    pub settings: serde_json::Value,
+}
+
+/// Where the expected SHA-256 of a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DigestSource {
+    /// From the entry itself: 64 hexadecimal digits, in lower case.
+    Sha256(String),
+    /// From a file as `sha256sum` writes it, by the component's file name.
+    File(PathBuf),
+    /// From nowhere; accepted only where [`Manifest::require_digest`] is off.
+    Absent,
+}
+
+/// What kind of plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum World {
+    /// A backend that keeps keys in software.
+    SoftwareBackend,
+    /// A backend that keeps keys in a PKCS#11 token.
+    HsmBackend,
+    /// A rule of the policy chain.
+    PolicyRule,
+}
+
+impl World {
+    /// The name in `plugins.toml`, which is the world's in `wit/`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SoftwareBackend => "software-backend",
+            Self::HsmBackend => "hsm-backend",
+            Self::PolicyRule => "policy-rule",
+        }
+    }
+
+    /// Whether it is a backend.
+    pub const fn is_backend(self) -> bool {
+        !matches!(self, Self::PolicyRule)
+    }
+
+    /// The longest settings it takes, in bytes of JSON (`wit/`: `configure`).
+    pub(crate) const fn max_settings(self) -> usize {
+        if self.is_backend() { 65_536 } else { 1_048_576 }
+    }
+
+    /// The grants that a plugin of this world can have.
+    pub(crate) const fn grantable(self) -> &'static [&'static str] {
+        match self {
+            Self::SoftwareBackend => &["log", "random", "secrets", "clock"],
+            Self::HsmBackend => &["log", "pkcs11", "clock"],
+            Self::PolicyRule => &["log"],
+        }
+    }
+}
+
+/// What a plugin may use. Nothing, unless it is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// `keygate:host/log`.
+    pub log: bool,
+    /// `keygate:host/random`.
+    pub random: bool,
+    /// `keygate:host/clock`.
+    pub clock: bool,
+    /// `keygate:host/secrets`, for these names.
+    pub secrets: Vec<String>,
+}
+
+impl Grants {
+    /// Whether the capability of this name is granted.
+    pub(crate) fn has(&self, capability: &str) -> bool {
+        match capability {
+            "log" => self.log,
+            "random" => self.random,
+            "clock" => self.clock,
+            "secrets" => !self.secrets.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+/// What a plugin may consume in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// Wall-clock time. 1 second.
+    pub deadline: Duration,
+    /// Linear memory, in bytes. 16 MiB.
+    pub memory: usize,
+    /// Bytes that it may hand over in one answer, or in one call to the host. 1 MiB.
+    pub output: usize,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(1), memory: 16 << 20, output: 1 << 20 }
+    }
+}
+
+/// Whether a rule's answers count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They do.
+    #[default]
+    Enforce,
+    /// They are noted and change nothing.
+    Monitor,
+}

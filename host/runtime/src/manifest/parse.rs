@@ -1,0 +1,375 @@
+//! Reads a plugin's entry.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{DigestSource, Grants, Mode, PluginLimits, PluginManifest, World, parse_duration, parse_size};
+use crate::load_error::{LoadError, LoadStep, list, nearest};
+
+const KEYS: [&str; 9] = ["name", "file", "sha256", "sha256_file", "world", "grants", "limits", "mode", "settings"];
+const WORLDS: [World; 3] = [World::SoftwareBackend, World::HsmBackend, World::PolicyRule];
+const GRANTS: [&str; 5] = ["log", "random", "secrets", "clock", "pkcs11"];
+const LIMITS: [&str; 3] = ["deadline", "memory", "output"];
+
+/// The longest deadline that a plugin can be given.
+const MAX_DEADLINE: Duration = Duration::from_secs(600);
+/// A page of linear memory: less than one is no memory.
+const PAGE: usize = 65_536;
+
+impl PluginManifest {
+    /// Reads an entry of `plugins.toml`, given as JSON. `base` is the directory that relative paths start from.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(value: &Value, base: &Path) -> Result<Self, Vec<LoadError>> {
+        let name = value.get("name").and_then(Value::as_str).unwrap_or("(without a name)");
+        let mut reader = Reader { plugin: name, problems: Vec::new() };
+        let Some(entry) = value.as_object() else {
+            reader.problem("the entry is not a table", "write it as `[[plugins]]`");
+            return Err(reader.problems);
+        };
+        let manifest = reader.entry(entry, base);
+        match manifest {
+            Some(manifest) if reader.problems.is_empty() => Ok(manifest),
+            _ => Err(reader.problems),
+        }
+    }
+}
+
+struct Reader<'a> {
+    plugin: &'a str,
+    problems: Vec<LoadError>,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, problem: impl Into<String>, mend: impl Into<String>) {
+        self.problems.push(LoadError::new(self.plugin, LoadStep::Manifest, problem, mend));
+    }
+
+    fn entry(&mut self, entry: &Map<String, Value>, base: &Path) -> Option<PluginManifest> {
+        self.known_keys(entry, "", &KEYS);
+        let name = self.name(entry);
+        let file = self.text(entry, "file", true).map(|file| base.join(file));
+        let digest = self.digest(entry, base);
+        let world = self.world(entry);
+        let grants = self.grants(entry, world);
+        let limits = self.limits(entry);
+        let mode = self.mode(entry, world);
+        let settings = self.settings(entry, world);
+        Some(PluginManifest {
+            name: name?,
+            file: file?,
+            digest: digest?,
+            world: world?,
+            grants,
+            limits,
+            mode,
+            settings: settings?,
+        })
+    }
+
+    fn known_keys(&mut self, table: &Map<String, Value>, path: &str, known: &[&str]) {
+        for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
+            self.problem(format!("`{path}{key}` is not a known key"), nearest(key, known));
+        }
+    }
+
+    fn text(&mut self, table: &Map<String, Value>, key: &str, required: bool) -> Option<String> {
+        match table.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            Some(_) => {
+                self.problem(format!("`{key}` is not a text"), "write it in quotes");
+                None
+            }
+            None => {
+                if required {
+                    self.problem(format!("`{key}` is missing"), format!("add `{key} = \"...\"`"));
+                }
+                None
+            }
+        }
+    }
+
+    fn table<'t>(&mut self, entry: &'t Map<String, Value>, key: &str) -> Option<&'t Map<String, Value>> {
+        match entry.get(key)? {
+            Value::Object(table) => Some(table),
+            _ => {
+                self.problem(format!("`{key}` is not a table"), format!("write `{key} = {{ ... }}`"));
+                None
+            }
+        }
+    }
+
+    fn name(&mut self, entry: &Map<String, Value>) -> Option<String> {
+        let name = self.text(entry, "name", true)?;
+        let fits = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !fits {
+            self.problem("`name` cannot be a plugin's name", "use 1 to 64 letters, digits, `-`, `_` and `.`");
+        }
+        fits.then_some(name)
+    }
+
+    fn digest(&mut self, entry: &Map<String, Value>, base: &Path) -> Option<DigestSource> {
+        let known = self.problems.len();
+        let digest = self.text(entry, "sha256", false);
+        let file = self.text(entry, "sha256_file", false);
+        if self.problems.len() > known {
+            return None;
+        }
+        match (digest, file) {
+            (Some(_), Some(_)) => {
+                self.problem("`sha256` and `sha256_file` are both given", "keep one of the two");
+                None
+            }
+            (Some(digest), None) => {
+                if digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    Some(DigestSource::Sha256(digest.to_ascii_lowercase()))
+                } else {
+                    self.problem("`sha256` is not 64 hexadecimal digits", "copy it from the output of `sha256sum`");
+                    None
+                }
+            }
+            (None, Some(file)) => Some(DigestSource::File(base.join(file))),
+            (None, None) => Some(DigestSource::Absent),
+        }
+    }
+
+    fn world(&mut self, entry: &Map<String, Value>) -> Option<World> {
+        let text = self.text(entry, "world", true)?;
+        let world = WORLDS.into_iter().find(|world| world.as_str() == text);
+        if world.is_none() {
+            self.problem(format!("`{text}` is not a known world"), nearest(&text, &WORLDS.map(World::as_str)));
+        }
+        world
+    }
+
+    fn grants(&mut self, entry: &Map<String, Value>, world: Option<World>) -> Grants {
+        let Some(table) = self.table(entry, "grants") else { return Grants::default() };
+        for name in table.keys().filter(|name| !GRANTS.contains(&name.as_str())) {
+            self.problem(format!("`{name}` is not a known grant"), nearest(name, &GRANTS));
+        }
+        let tokens = self.names(table, "pkcs11");
+        let grants = Grants {
+            log: self.flag(table, "log"),
+            random: self.flag(table, "random"),
+            clock: self.flag(table, "clock"),
+            secrets: self.names(table, "secrets"),
+        };
+        if let Some(world) = world {
+            let wanted =
+                GRANTS.into_iter().filter(|name| grants.has(name) || (*name == "pkcs11" && !tokens.is_empty()));
+            for name in wanted.filter(|name| !world.grantable().contains(name)) {
+                self.problem(
+                    format!("a plugin of world `{}` cannot be granted `{name}`", world.as_str()),
+                    format!("take the grant away; possible are {}", list(world.grantable())),
+                );
+            }
+        }
+        if !tokens.is_empty() {
+            self.problem(
+                "this version of the gateway cannot grant `pkcs11`",
+                "use a backend of world `software-backend` until a version that can",
+            );
+        }
+        grants
+    }
+
+    fn flag(&mut self, table: &Map<String, Value>, key: &str) -> bool {
+        match table.get(key) {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(_) => {
+                self.problem(format!("the grant `{key}` is neither true nor false"), format!("write `{key} = true`"));
+                false
+            }
+        }
+    }
+
+    fn names(&mut self, table: &Map<String, Value>, key: &str) -> Vec<String> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        let names: Option<Vec<String>> = value.as_array().and_then(|names| {
+            names.iter().map(|name| name.as_str().filter(|n| (1..=64).contains(&n.len())).map(str::to_owned)).collect()
+        });
+        names.unwrap_or_else(|| {
+            self.problem(
+                format!("the grant `{key}` is not a list of names of 1 to 64 bytes"),
+                format!("write `{key} = [\"NAME\"]`"),
+            );
+            Vec::new()
+        })
+    }
+
+    fn limits(&mut self, entry: &Map<String, Value>) -> PluginLimits {
+        let mut limits = PluginLimits::default();
+        let Some(table) = self.table(entry, "limits") else { return limits };
+        self.known_keys(table, "limits.", &LIMITS);
+        if let Some(deadline) = self.limit(table, "deadline", parse_duration) {
+            if deadline < Duration::from_millis(1) || deadline > MAX_DEADLINE {
+                self.problem("`limits.deadline` is out of bounds", "use 1ms to 10m");
+            }
+            limits.deadline = deadline;
+        }
+        if let Some(memory) = self.limit(table, "memory", parse_size) {
+            if memory < PAGE {
+                self.problem("`limits.memory` is less than a page of memory", "use 64KiB or more");
+            }
+            limits.memory = memory;
+        }
+        if let Some(output) = self.limit(table, "output", parse_size) {
+            if output < 1024 {
+                self.problem("`limits.output` is too little for any answer", "use 1KiB or more");
+            }
+            limits.output = output;
+        }
+        limits
+    }
+
+    fn limit<T>(&mut self, table: &Map<String, Value>, key: &str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
+        let value = table.get(key)?;
+        let parsed = match value {
+            Value::String(text) => parse(text),
+            other => Err(format!("`{other}` has no unit")),
+        };
+        parsed.map_err(|problem| self.problem(format!("`limits.{key}`: {problem}"), "write a number and a unit")).ok()
+    }
+
+    fn mode(&mut self, entry: &Map<String, Value>, world: Option<World>) -> Mode {
+        let Some(text) = self.text(entry, "mode", false) else { return Mode::Enforce };
+        if world.is_some_and(World::is_backend) {
+            self.problem("`mode` is for rules", "take it out of this backend's entry");
+        }
+        match text.as_str() {
+            "enforce" => Mode::Enforce,
+            "monitor" => Mode::Monitor,
+            other => {
+                self.problem(format!("`{other}` is not a known mode"), nearest(other, &["enforce", "monitor"]));
+                Mode::Enforce
+            }
+        }
+    }
+
+    fn settings(&mut self, entry: &Map<String, Value>, world: Option<World>) -> Option<Value> {
+        let settings = entry.get("settings").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        if !settings.is_object() {
+            self.problem("`settings` is not a table", "write it as `[plugins.settings]`");
+            return None;
+        }
+        let most = world.map_or(usize::MAX, World::max_settings);
+        let size = settings.to_string().len();
+        if size > most {
+            self.problem(format!("`settings` has {size} bytes as JSON"), format!("use at most {most}"));
+            return None;
+        }
+        Some(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: Value) -> Result<PluginManifest, Vec<LoadError>> {
+        PluginManifest::parse(&value, Path::new("/etc/keygate"))
+    }
+
+    fn problems(value: Value) -> Vec<String> {
+        parse(value).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_whole_entry_is_read() {
+        let manifest = parse(json!({
+            "name": "aes-gcm", "file": "plugins/aes-gcm.wasm", "sha256": "AB".repeat(32), "world": "software-backend",
+            "grants": { "log": true, "random": true, "secrets": ["kek"] },
+            "limits": { "deadline": "500ms", "memory": "4MiB", "output": "64KiB" },
+            "settings": { "kek": "kek" },
+        }))
+        .unwrap();
+        assert_eq!(manifest.file, Path::new("/etc/keygate/plugins/aes-gcm.wasm"));
+        assert_eq!(manifest.digest, DigestSource::Sha256("ab".repeat(32)));
+        assert_eq!(manifest.grants, Grants { log: true, random: true, clock: false, secrets: vec!["kek".into()] });
+        assert_eq!(
+            manifest.limits,
+            PluginLimits { deadline: Duration::from_millis(500), memory: 4 << 20, output: 64 << 10 }
+        );
+    }
+
+    #[test]
+    fn little_is_needed_and_the_rest_has_defaults() {
+        let manifest = parse(json!({ "name": "rule", "file": "/r.wasm", "world": "policy-rule" })).unwrap();
+        assert_eq!(manifest.file, Path::new("/r.wasm"));
+        assert_eq!(manifest.digest, DigestSource::Absent);
+        assert_eq!(manifest.limits, PluginLimits::default());
+        assert_eq!(manifest.mode, Mode::Enforce);
+        assert_eq!(manifest.grants, Grants::default());
+        assert_eq!(manifest.settings, json!({}));
+    }
+
+    #[test]
+    fn everything_wrong_is_found_at_once_and_names_what_was_probably_meant() {
+        let found = problems(json!({
+            "name": "x", "fil": "x.wasm", "world": "software-backed",
+            "grants": { "randon": true, "log": 1 }, "limits": { "memory": 4, "deadlin": "1s" }, "mode": "monitr",
+        }));
+        for expected in [
+            "`fil` is not a known key; did you mean `file`?",
+            "`file` is missing",
+            "`software-backed` is not a known world; did you mean `software-backend`?",
+            "`randon` is not a known grant; did you mean `random`?",
+            "the grant `log` is neither true nor false",
+            "`limits.memory`: `4` has no unit",
+            "`limits.deadlin` is not a known key; did you mean `deadline`?",
+            "`monitr` is not a known mode; did you mean `monitor`?",
+        ] {
+            assert!(found.iter().any(|p| p.contains(expected)), "{expected:?} is not in {found:#?}");
+        }
+        assert!(found.iter().all(|p| p.starts_with("plugin `x`: manifest: ")), "{found:#?}");
+        assert_eq!(found.len(), 8, "{found:#?}");
+    }
+
+    #[test]
+    fn grants_fit_the_world() {
+        let entry = |world: &str, grants: Value| json!({ "name": "x", "file": "x", "world": world, "grants": grants });
+        assert!(parse(entry("policy-rule", json!({ "log": true }))).is_ok());
+        for (grants, name) in [
+            (json!({ "random": true }), "random"),
+            (json!({ "secrets": ["kek"] }), "secrets"),
+            (json!({ "clock": true }), "clock"),
+        ] {
+            let found = problems(entry("policy-rule", grants));
+            assert!(found[0].contains(&format!("`policy-rule` cannot be granted `{name}`")), "{found:?}");
+        }
+        assert!(problems(entry("hsm-backend", json!({ "secrets": ["kek"] })))[0].contains("cannot be granted"));
+        assert!(problems(entry("hsm-backend", json!({ "pkcs11": ["prod"] })))[0].contains("cannot grant `pkcs11`"));
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let entry = |key: &str, value: Value| {
+            let mut entry = json!({ "name": "x", "file": "x", "world": "software-backend" });
+            entry[key] = value;
+            entry
+        };
+        for (key, value) in [
+            ("name", json!("../x")),
+            ("sha256", json!("abc")),
+            ("limits", json!({ "deadline": "0s" })),
+            ("limits", json!({ "deadline": "1h" })),
+            ("limits", json!({ "memory": "1KiB" })),
+            ("limits", json!({ "output": "1B" })),
+            ("settings", json!([])),
+            ("settings", json!({ "long": "x".repeat(70_000) })),
+            ("mode", json!("monitor")),
+            ("grants", json!({ "secrets": [""] })),
+        ] {
+            assert_eq!(problems(entry(key, value.clone())).len(), 1, "{key} = {value}");
+        }
+        let mut both = entry("sha256", json!("ab".repeat(32)));
+        both["sha256_file"] = json!("x.sha256");
+        assert_eq!(problems(both).len(), 1);
+    }
+}

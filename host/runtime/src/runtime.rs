@@ -1,0 +1,187 @@
+//! The runtime: an engine, the host's services, and the generation that is live.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use keygate_core::backend::{BackendError, Call, CryptoBackend};
+use keygate_core::ports::{Backends, PolicyGate};
+
+use crate::backend::WasmBackend;
+use crate::cache::CodeCache;
+use crate::chain::Rule;
+use crate::engine::{EngineError, EngineRoom, RuntimeConfig};
+use crate::host::HostServices;
+use crate::load_error::{LoadError, LoadStep, nearest};
+use crate::loader::{Loaded, Loader, PROBE_TIMEOUT};
+use crate::manifest::{Manifest, PluginManifest};
+use crate::registry::{Generation, PluginInfo, Registry};
+
+/// Runs plugins. One a process: it reserves address space for every sandbox there can be.
+pub struct Runtime {
+    room: Arc<EngineRoom>,
+    cache: Option<CodeCache>,
+    services: HostServices,
+    registry: Arc<Registry>,
+}
+
+impl Runtime {
+    /// Makes the engine with its pool of sandboxes and its ticker. Nothing is loaded: the policy gate refuses everything
+    /// and there are no backends.
+    ///
+    /// A cache directory that cannot be trusted or used is warned of in the log and done without.
+    ///
+    /// # Errors
+    /// When this machine cannot give what the pool needs.
+    pub fn new(config: RuntimeConfig, services: HostServices) -> Result<Self, EngineError> {
+        let room = Arc::new(EngineRoom::new(&config)?);
+        let cache = config.cache_dir.as_deref().and_then(|dir| {
+            CodeCache::open(dir, &room.engine, &*services.entropy)
+                .map_err(|why| tracing::warn!(dir = %dir.display(), %why, "the code cache is not used"))
+                .ok()
+        });
+        Ok(Self { room, cache, services, registry: Arc::new(Registry::new()) })
+    }
+
+    /// Loads and checks a set of plugins, without making it live. Must be called on a tokio runtime with its timers on.
+    ///
+    /// # Errors
+    /// Everything that is wrong: one plugin's failure does not hide another's.
+    pub async fn load(&self, manifest: &Manifest) -> Result<Generation, Vec<LoadError>> {
+        let mut errors = duplicates(manifest);
+        let loader = Loader {
+            room: &self.room,
+            cache: self.cache.as_ref(),
+            services: &self.services,
+            require_digest: manifest.require_digest,
+        };
+        let mut loaded = BTreeMap::new();
+        for entry in &manifest.plugins {
+            match loader.load(entry).await {
+                Ok(plugin) => drop(loaded.insert(entry.name.as_str(), plugin)),
+                Err(found) => errors.extend(found),
+            }
+        }
+        let generation = bind(manifest, &loaded, &mut errors);
+        if errors.is_empty() { Ok(generation) } else { Err(errors) }
+    }
+
+    /// Makes a generation live. Calls in flight finish on the one before.
+    pub fn activate(&self, generation: Generation) {
+        let number = self.registry.activate(generation);
+        let live = self.registry.live();
+        for plugin in live.generation.describe() {
+            let PluginInfo { name, digest, version, world, snapshot } = plugin;
+            tracing::info!(number, plugin = %name, %digest, %version, world = world.as_str(), snapshot, "plugin is live");
+        }
+    }
+
+    /// The policy chain of whichever generation is live when it is asked.
+    ///
+    /// Its denials for reasons of its own: `UNAUTHORIZED_ERR` (401) when no rule allowed the request, `POLICY_FAULT_ERR`
+    /// (403) when a rule failed, `POLICY_BUSY_ERR` (403) when there was no sandbox to ask a rule in.
+    pub fn gate(&self) -> Arc<dyn PolicyGate> {
+        Arc::clone(&self.registry) as _
+    }
+
+    /// The backends of whichever generation is live when they are asked for.
+    pub fn backends(&self) -> Arc<dyn Backends> {
+        Arc::clone(&self.registry) as _
+    }
+
+    /// Asks every backend of the live generation to show that it works.
+    pub async fn probe(&self) -> Vec<(String, Result<(), BackendError>)> {
+        let live = self.registry.live();
+        let call = Call { request_id: "probe", timeout: Some(PROBE_TIMEOUT) };
+        let mut answers = Vec::new();
+        for (name, backend) in &live.generation.backends {
+            answers.push((name.clone(), backend.probe(call).await));
+        }
+        answers
+    }
+
+    /// The number of the live generation; 0 before there is one.
+    pub fn generation(&self) -> u64 {
+        self.registry.live().number
+    }
+
+    /// The plugins of the live generation.
+    pub fn describe(&self) -> Vec<PluginInfo> {
+        self.registry.live().generation.describe().to_vec()
+    }
+}
+
+/// Names that stand twice.
+fn duplicates(manifest: &Manifest) -> Vec<LoadError> {
+    let mut errors = Vec::new();
+    let mut twice = |kind: &str, names: &mut dyn Iterator<Item = &str>| {
+        let mut seen = BTreeSet::new();
+        for name in names.filter(|name| !seen.insert(*name)) {
+            let problem = format!("there is more than one {kind} of this name");
+            errors.push(LoadError::new(name, LoadStep::Bind, problem, "give each a name of its own"));
+        }
+    };
+    twice("plugin", &mut manifest.plugins.iter().map(|p| p.name.as_str()));
+    twice("backend", &mut manifest.backends.iter().map(|b| b.name.as_str()));
+    twice("rule in the policy chain", &mut manifest.policy.chain.iter().map(String::as_str));
+    errors
+}
+
+/// Gives each loaded plugin its place.
+fn bind(manifest: &Manifest, loaded: &BTreeMap<&str, Loaded>, errors: &mut Vec<LoadError>) -> Generation {
+    let names: Vec<&str> = manifest.plugins.iter().map(|p| p.name.as_str()).collect();
+    let entry = |name: &str| manifest.plugins.iter().find(|p| p.name == name);
+    let mut backends = BTreeMap::new();
+    for place in &manifest.backends {
+        if let Some(error) = misplaced(entry(&place.plugin), &place.name, &place.plugin, true, &names) {
+            errors.push(error);
+        } else if let Some(Loaded::Backend(plugin, description)) = loaded.get(place.plugin.as_str()) {
+            let (plugin, description) = (Arc::clone(plugin), description.clone());
+            let backend = WasmBackend { name: place.name.clone(), plugin, description };
+            backends.insert(place.name.clone(), Arc::new(backend));
+        }
+    }
+    let mut chain = Vec::new();
+    for name in &manifest.policy.chain {
+        let entry = entry(name);
+        if let Some(error) = misplaced(entry, name, name, false, &names) {
+            errors.push(error);
+        } else if let (Some(Loaded::Rule(plugin, description)), Some(entry)) = (loaded.get(name.as_str()), entry) {
+            let (plugin, description) = (Arc::clone(plugin), description.clone());
+            chain.push(Rule { plugin, description, mode: entry.mode });
+        }
+    }
+    let plugins = names.iter().filter_map(|name| loaded.get(name)).map(info).collect();
+    Generation { plugins, backends, chain }
+}
+
+/// Why a plugin cannot have the place that it is given.
+fn misplaced(
+    entry: Option<&PluginManifest>,
+    place: &str,
+    plugin: &str,
+    backend: bool,
+    known: &[&str],
+) -> Option<LoadError> {
+    let what = if backend { "a backend" } else { "a rule of the policy chain" };
+    let Some(entry) = entry else {
+        let problem = format!("{what} is to be the plugin `{plugin}`, and there is none of this name");
+        return Some(LoadError::new(place, LoadStep::Bind, problem, nearest(plugin, known)));
+    };
+    if entry.world.is_backend() == backend {
+        return None;
+    }
+    let problem = format!("{what} is to be the plugin `{plugin}`, whose world is `{}`", entry.world.as_str());
+    Some(LoadError::new(place, LoadStep::Bind, problem, "name a plugin of the right world"))
+}
+
+fn info(loaded: &Loaded) -> PluginInfo {
+    let (version, snapshot) = loaded.version();
+    let facts = loaded.facts();
+    PluginInfo {
+        name: facts.name.clone(),
+        digest: facts.digest.clone(),
+        version: version.to_owned(),
+        world: facts.world,
+        snapshot,
+    }
+}

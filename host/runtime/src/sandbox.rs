@@ -1,0 +1,202 @@
+//! A sandbox: one store with one instance, born and dropped for one call.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keygate_core::backend::Call;
+use keygate_core::error::{Fault, FaultKind};
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::contract::{Contract, SettingsRefused};
+use crate::engine::EngineRoom;
+use crate::faults::{CallError, Failure, failed, uninstantiated};
+use crate::host::HostServices;
+use crate::host::log::Spoken;
+use crate::host::random::Portion;
+use crate::limits::Guard;
+use crate::manifest::{Grants, PluginLimits, World};
+
+/// Epochs stop a guest's own code, at a tick. This much after its deadline a call is given up whatever it is doing: the
+/// host's own functions are no guest's code.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The request id in what the host does of its own accord while it loads plugins.
+pub(crate) const LOADING: &str = "load";
+
+/// What a plugin's sandboxes have in common.
+pub(crate) struct Facts {
+    /// Its name in `plugins.toml`.
+    pub(crate) name: String,
+    /// SHA-256 of its file, in hexadecimal.
+    pub(crate) digest: String,
+    pub(crate) world: World,
+    pub(crate) grants: Grants,
+    pub(crate) limits: PluginLimits,
+    /// JSON text.
+    pub(crate) settings: String,
+    pub(crate) services: HostServices,
+}
+
+impl Facts {
+    /// A fault of this plugin's.
+    pub(crate) fn fault(&self, call: &'static str, kind: FaultKind, message: impl Into<String>) -> Fault {
+        Fault { plugin: self.name.clone(), call, kind, message: message.into() }
+    }
+}
+
+/// What the guest is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Taking its settings; it may only log.
+    Configuring,
+    /// Serving its one call.
+    Working,
+}
+
+/// The host's side of a sandbox.
+pub(crate) struct State {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) request_id: String,
+    pub(crate) phase: Phase,
+    pub(crate) guard: Guard,
+    pub(crate) spoken: Spoken,
+    pub(crate) random: Portion,
+}
+
+impl State {
+    /// The last line that the guest logged as an error.
+    pub(crate) fn last_words(&self) -> Option<&str> {
+        self.spoken.last_error.as_deref()
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if self.spoken.dropped > 0 {
+            let (plugin, request, dropped) = (self.facts.name.as_str(), self.request_id.as_str(), self.spoken.dropped);
+            tracing::warn!(target: "keygate::plugin", plugin, request, dropped, "the plugin logged too many lines");
+        }
+    }
+}
+
+/// A store that has its limits and its deadline before anything can run in it.
+pub(crate) fn store(room: &EngineRoom, facts: &Arc<Facts>, request_id: &str, until: Instant) -> Store<State> {
+    let state = State {
+        facts: Arc::clone(facts),
+        request_id: request_id.to_owned(),
+        phase: Phase::Configuring,
+        guard: Guard::new(facts.limits.memory),
+        spoken: Spoken::default(),
+        random: Portion::default(),
+    };
+    let mut store = Store::new(&room.engine, state);
+    store.limiter(|state| &mut state.guard);
+    store.set_hostcall_fuel(facts.limits.output);
+    // At every tick the guest lets other calls go on, until its time is up.
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        Ok(if Instant::now() >= until { UpdateDeadline::Interrupt } else { step_aside() })
+    });
+    store
+}
+
+/// Lets other tasks go on, until the next tick. tokio's own way of yielding, unlike wasmtime's, also lets it look at
+/// timers and sockets: a few looping guests would keep it from that for half a second.
+pub(crate) fn step_aside() -> UpdateDeadline {
+    UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+}
+
+/// Awaits a call into a sandbox, but not long beyond the sandbox's deadline.
+pub(crate) async fn bounded<T>(until: Instant, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
+    match tokio::time::timeout_at((until + GRACE).into(), call).await {
+        Ok(outcome) => outcome.map_err(Failure::Error),
+        Err(_) => Err(Failure::Elapsed),
+    }
+}
+
+/// Whether the component is already configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It is a snapshot taken after `configure`.
+    Configured,
+    /// Every sandbox has to call `configure`.
+    Raw,
+}
+
+/// A plugin that can be called.
+pub(crate) struct Plugin<C: Contract> {
+    pub(crate) facts: Arc<Facts>,
+    room: Arc<EngineRoom>,
+    ready: C::Ready,
+    start: Start,
+}
+
+impl<C: Contract> Plugin<C> {
+    pub(crate) fn new(facts: Arc<Facts>, room: Arc<EngineRoom>, ready: C::Ready, start: Start) -> Self {
+        Self { facts, room, ready, start }
+    }
+
+    /// Whether its sandboxes start from a snapshot taken after `configure`.
+    pub(crate) fn starts_configured(&self) -> bool {
+        self.start == Start::Configured
+    }
+
+    /// Makes a sandbox for the function `function`.
+    pub(crate) async fn enter(&self, function: &'static str, call: Call<'_>) -> Result<Sandbox<C>, CallError> {
+        let arrived = Instant::now();
+        let permit = self.room.admit(call.timeout).await.ok_or(CallError::Busy)?;
+        let own = Instant::now() + self.facts.limits.deadline;
+        let until = call.timeout.and_then(|timeout| arrived.checked_add(timeout)).map_or(own, |asked| own.min(asked));
+        let mut store = store(&self.room, &self.facts, call.request_id, until);
+        let guest = match bounded(until, C::instantiate(&self.ready, &mut store)).await {
+            Ok(guest) => guest,
+            Err(failure) => return Err(uninstantiated(&failure, store.data(), function)),
+        };
+        let mut sandbox = Sandbox { guest, store, until, function, _permit: permit };
+        if self.start == Start::Raw {
+            let outcome = sandbox.configure(&self.facts.settings).await;
+            if let Err(refused) = sandbox.outcome(outcome)? {
+                let message = format!("it no longer takes its settings: {}", refused.message);
+                return Err(CallError::Fault(self.facts.fault(function, FaultKind::Output, message)));
+            }
+        }
+        sandbox.store.data_mut().phase = Phase::Working;
+        Ok(sandbox)
+    }
+}
+
+/// A store with an instance in it. Dropping it wipes the guest's memory; after a trap it is of no other use.
+pub(crate) struct Sandbox<C: Contract> {
+    pub(crate) guest: C::Guest,
+    pub(crate) store: Store<State>,
+    pub(crate) until: Instant,
+    function: &'static str,
+    // Last, so that the place is free only once the store is gone.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<C: Contract> Sandbox<C> {
+    /// Milliseconds left; what the guest is told.
+    pub(crate) fn deadline_ms(&self) -> u32 {
+        u32::try_from(self.until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// What a call into the sandbox came to.
+    pub(crate) fn outcome<T>(&self, outcome: Result<T, Failure>) -> Result<T, CallError> {
+        outcome.map_err(|failure| failed(&failure, self.store.data(), self.function))
+    }
+
+    async fn configure(&mut self, settings: &str) -> Result<Result<(), SettingsRefused>, Failure> {
+        bounded(self.until, C::configure(&self.guest, &mut self.store, settings)).await
+    }
+
+    /// Calls `describe`.
+    pub(crate) async fn describe(&mut self) -> Result<C::Description, CallError> {
+        let described = bounded(self.until, C::describe(&self.guest, &mut self.store)).await;
+        self.outcome(described)?.map_err(|problem| {
+            CallError::Fault(self.store.data().facts.fault(self.function, FaultKind::Output, problem))
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! What the tests of this crate have in common: services that are the same each time, and manifests in short.
+
+// Every test file is a crate of its own and uses a part of this.
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keygate_core::backend::{Algorithm, BackendKey, Call, CryptoBackend, KeyIdentity, KeySpec};
+use keygate_core::clock::Timestamp;
+use keygate_core::ids::{InstanceId, KeyId, VersionId};
+use keygate_core::key::KeyKind;
+use keygate_core::ports::{Clock, Entropy, EntropyError};
+use keygate_core::secret::SecretBytes;
+use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest};
+use keygate_runtime::{HostServices, LoadError, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
+use serde_json::{Value, json};
+
+/// Secrets in memory, by name and version.
+pub struct Secrets(pub BTreeMap<String, Vec<[u8; 32]>>);
+
+impl SecretSource for Secrets {
+    fn current(&self, name: &str) -> Result<Secret, SecretError> {
+        let versions = self.0.get(name).ok_or(SecretError::NotFound)?;
+        self.version(name, u32::try_from(versions.len()).unwrap())
+    }
+
+    fn version(&self, name: &str, version: u32) -> Result<Secret, SecretError> {
+        let versions = self.0.get(name).ok_or(SecretError::NotFound)?;
+        let value = versions.get((version as usize).wrapping_sub(1)).ok_or(SecretError::NoSuchVersion)?;
+        Ok(Secret { version, value: SecretBytes::new(value.to_vec()) })
+    }
+
+    fn exists(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}
+
+/// Bytes that are never the same twice, and the same in every run.
+#[derive(Default)]
+pub struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        for chunk in bytes.chunks_mut(8) {
+            let next = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            chunk.copy_from_slice(&next.to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// A clock that stands still.
+pub struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(1_800_000_000_000)
+    }
+}
+
+/// Services with the KEK `kek`.
+pub fn services() -> HostServices {
+    HostServices {
+        secrets: Arc::new(Secrets(BTreeMap::from([("kek".to_owned(), vec![[0x42; 32]])]))),
+        entropy: Arc::new(Counting::default()),
+        clock: Arc::new(Stopped),
+    }
+}
+
+/// A runtime with few sandboxes and no cache.
+pub fn runtime() -> Runtime {
+    runtime_with(RuntimeConfig { max_sandboxes: 16, ..RuntimeConfig::default() })
+}
+
+/// A runtime with these settings.
+pub fn runtime_with(config: RuntimeConfig) -> Runtime {
+    Runtime::new(config, services()).unwrap()
+}
+
+/// The component of a plugin of this repository.
+pub fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins").join(format!("{name}.wasm"));
+    assert!(path.exists(), "{} is not there: run `cargo xtask plugins` first", path.display());
+    path
+}
+
+/// An entry.
+pub fn plugin(entry: &Value) -> PluginManifest {
+    PluginManifest::parse(entry, Path::new("/")).unwrap()
+}
+
+/// The entry of the software backend.
+pub fn aes_gcm() -> Value {
+    json!({
+        "name": "aes-gcm", "file": built("aes-gcm"), "world": "software-backend",
+        "grants": { "log": true, "random": true, "secrets": ["kek"] },
+    })
+}
+
+/// A manifest of these plugins. Each is also a backend of its own name, or a rule of the chain.
+pub fn manifest(entries: &[Value]) -> Manifest {
+    let plugins: Vec<_> = entries.iter().map(plugin).collect();
+    let mut manifest = Manifest::default();
+    for plugin in &plugins {
+        if plugin.world.is_backend() {
+            manifest.backends.push(BackendManifest { name: plugin.name.clone(), plugin: plugin.name.clone() });
+        } else {
+            manifest.policy.chain.push(plugin.name.clone());
+        }
+    }
+    manifest.plugins = plugins;
+    manifest
+}
+
+/// Loads these plugins and makes them live.
+pub async fn load(runtime: &Runtime, entries: &[Value]) {
+    let generation = runtime.load(&manifest(entries)).await.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    runtime.activate(generation);
+}
+
+/// What is wrong with a manifest, a line each.
+pub async fn refused(runtime: &Runtime, manifest: &Manifest) -> String {
+    match runtime.load(manifest).await {
+        Ok(_) => panic!("it was loaded"),
+        Err(errors) => lines(&errors),
+    }
+}
+
+/// Errors, a line each.
+pub fn lines(errors: &[LoadError]) -> String {
+    errors.iter().map(|e| format!("{e}\n")).collect()
+}
+
+/// The backend of this name.
+pub fn backend(runtime: &Runtime, name: &str) -> Arc<dyn CryptoBackend> {
+    runtime.backends().backend(name).unwrap_or_else(|| panic!("no backend {name}"))
+}
+
+/// The circumstances of a call.
+pub const CALL: Call<'static> = Call { request_id: "test", timeout: None };
+
+/// A root key of 256 bits.
+pub const ROOT: KeySpec = KeySpec { algorithm: Algorithm::Aes, bits: 256, kind: KeyKind::Root };
+/// A standard key of 256 bits.
+pub const STANDARD: KeySpec = KeySpec { algorithm: Algorithm::Aes, bits: 256, kind: KeyKind::Standard };
+
+/// One of several key versions.
+pub fn identity(n: u8) -> KeyIdentity {
+    KeyIdentity {
+        instance: InstanceId::from_bytes([1; 16]),
+        key: KeyId::from_bytes([n; 16]),
+        version: VersionId::from_bytes([n; 16]),
+    }
+}
+
+/// A key as a call names it.
+pub fn key(identity: KeyIdentity, reference: &[u8]) -> BackendKey<'_> {
+    BackendKey { identity, reference }
+}
+
+/// Secret bytes.
+pub fn secret(bytes: &[u8]) -> SecretBytes {
+    SecretBytes::new(bytes.to_vec())
+}

@@ -1,0 +1,194 @@
+//! Where the rooms are put together: from a configuration to a gateway that can be served.
+
+use std::sync::Arc;
+
+use keygate_core::instance::Instances;
+use keygate_core::pipeline::Gateway;
+use keygate_core::ports::{Clock, Entropy};
+use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest, PolicyManifest};
+use keygate_runtime::{EngineError, HostServices, LoadError, Runtime, RuntimeConfig};
+use keygate_store::{OpenError, RedbOptions, RedbStore};
+
+use crate::audit::FileAudit;
+use crate::config::{Config, PluginParams, RuntimeParams, ServerParams};
+use crate::http::Readiness;
+use crate::http::admission::Admission;
+use crate::iam::{SigningKey, TokenService};
+use crate::problem::{Problem, Problems};
+use crate::secrets::Secrets;
+use crate::status::status;
+use crate::system::{OsEntropy, SystemClock};
+
+/// Everything that serving needs. Dropping the last reference closes the store.
+pub struct App {
+    /// The domain.
+    pub gateway: Arc<Gateway>,
+    /// Access tokens.
+    pub tokens: Arc<TokenService>,
+    /// Plugins.
+    pub runtime: Arc<Runtime>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for identifiers.
+    pub entropy: Arc<dyn Entropy>,
+    /// How the gateway listens and how much it takes on.
+    pub server: ServerParams,
+    /// The door to the work.
+    pub admission: Admission,
+    /// What `/readyz` saw last.
+    pub readiness: Readiness,
+}
+
+impl App {
+    /// Puts a gateway together. Opens the store and the audit file, gets the secrets, loads and probes every plugin.
+    ///
+    /// # Errors
+    /// Everything that stands in the way.
+    pub async fn build(config: &Config) -> Result<Self, Problems> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let mut problems = Vec::new();
+
+        let instances: Instances = config.instances.iter().cloned().collect();
+        let runtime = live_runtime(config, &clock, &entropy).await.map_err(|found| problems.extend(found)).ok();
+        let tokens = token_service(config, &entropy).map_err(|problem| problems.push(problem)).ok();
+        let audit = FileAudit::open(&config.audit.file, instances.clone(), status)
+            .map_err(|error| problems.push(audit_problem(config, &error)))
+            .ok();
+        let store = RedbStore::open(&config.store.path, RedbOptions::default())
+            .map_err(|error| problems.push(store_problem(&error)))
+            .ok();
+
+        let (Some(runtime), Some(tokens), Some(audit), Some(store)) = (runtime, tokens, audit, store) else {
+            return Err(Problems(problems));
+        };
+        let gateway = Gateway {
+            store: Arc::new(store),
+            backends: runtime.backends(),
+            gate: runtime.gate(),
+            audit: Arc::new(audit),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            instances,
+            limits: config.limits.clone(),
+        };
+        Ok(Self {
+            gateway: Arc::new(gateway),
+            tokens: Arc::new(tokens),
+            runtime: Arc::new(runtime),
+            clock,
+            entropy,
+            readiness: Readiness::default(),
+            admission: Admission::new(config.server.max_in_flight, config.server.admission_wait),
+            server: config.server.clone(),
+        })
+    }
+}
+
+/// The runtime, with the secrets in it, and nothing loaded yet.
+pub(crate) fn runtime(config: &Config, problems: &mut Vec<Problem>) -> Option<Runtime> {
+    new_runtime(config, &(Arc::new(SystemClock) as _), &(Arc::new(OsEntropy) as _), problems)
+}
+
+fn new_runtime(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    problems: &mut Vec<Problem>,
+) -> Option<Runtime> {
+    let (secrets, mut found) = Secrets::load(&config.secrets, &config.environment);
+    problems.append(&mut found);
+    let services = HostServices { secrets: Arc::new(secrets), entropy: Arc::clone(entropy), clock: Arc::clone(clock) };
+    Runtime::new(runtime_config(&config.runtime), services).map_err(|error| problems.push(engine_problem(&error))).ok()
+}
+
+async fn live_runtime(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Runtime, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let runtime = new_runtime(config, clock, entropy, &mut problems);
+    let (manifest, mut found) = manifest(config);
+    problems.append(&mut found);
+    let Some(runtime) = runtime else { return Err(problems) };
+    match runtime.load(&manifest).await {
+        Ok(generation) if problems.is_empty() => {
+            runtime.activate(generation);
+            Ok(runtime)
+        }
+        Ok(_) => Err(problems),
+        Err(errors) => {
+            problems.extend(errors.into_iter().map(Problem::from));
+            Err(problems)
+        }
+    }
+}
+
+fn runtime_config(params: &RuntimeParams) -> RuntimeConfig {
+    let default = RuntimeConfig::default();
+    RuntimeConfig {
+        cache_dir: params.cache_dir.clone(),
+        max_sandboxes: params.max_sandboxes.unwrap_or(default.max_sandboxes),
+        max_memory: params.max_memory.unwrap_or(default.max_memory),
+        admission_wait: params.admission_wait.unwrap_or(default.admission_wait),
+        tick: default.tick,
+    }
+}
+
+/// What the runtime is to load, and what is wrong with the entries. A backend or rule whose plugin's entry is not sound
+/// is left out: what is wrong with it is said once.
+pub(crate) fn manifest(config: &Config) -> (Manifest, Vec<Problem>) {
+    let PluginParams { plugins, backends, chain, require_digest } = &config.plugins;
+    let mut problems = Vec::new();
+    let mut sound = Vec::new();
+    for entry in plugins {
+        match PluginManifest::parse(entry, &config.base) {
+            Ok(plugin) => sound.push(plugin),
+            Err(errors) => problems.extend(errors.into_iter().map(Problem::from)),
+        }
+    }
+    let is_sound = |name: &String| sound.iter().any(|plugin| plugin.name == *name);
+    let backends = backends
+        .iter()
+        .filter(|(_, plugin)| is_sound(plugin))
+        .map(|(name, plugin)| BackendManifest { name: name.clone(), plugin: plugin.clone() })
+        .collect();
+    let policy = PolicyManifest { chain: chain.iter().filter(|rule| is_sound(rule)).cloned().collect() };
+    (Manifest { plugins: sound, backends, policy, require_digest: *require_digest }, problems)
+}
+
+fn token_service(config: &Config, entropy: &Arc<dyn Entropy>) -> Result<TokenService, Problem> {
+    let iam = &config.iam;
+    let key = SigningKey::open_or_create(&iam.signing_key_file).map_err(|error| signing_key_problem(&error))?;
+    let identities = iam.identities.iter().collect();
+    Ok(TokenService::new(key, iam.issuer.clone(), iam.token_lifetime, identities, Arc::clone(entropy)))
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        Self::new(&error.step.to_string(), error.problem, error.mend).of_plugin(error.plugin)
+    }
+}
+
+pub(crate) fn signing_key_problem(error: &crate::iam::SigningKeyError) -> Problem {
+    Problem::at("iam.signing_key_file", error.to_string(), error.mend()).in_step("iam")
+}
+
+pub(crate) fn audit_problem(config: &Config, error: &std::io::Error) -> Problem {
+    let file = config.audit.file.display();
+    let mend = format!("make the directory of {file}, and let the gateway's user write there");
+    Problem::at("audit.file", format!("{file}: {error}"), mend).in_step("audit")
+}
+
+/// The store's own messages end with the mend, behind a semicolon.
+pub(crate) fn store_problem(error: &OpenError) -> Problem {
+    let text = error.to_string();
+    let (problem, mend) = text.rsplit_once("; ").unwrap_or((&text, "look at the file and its directory"));
+    Problem::at("store.path", problem, mend).in_step("store")
+}
+
+fn engine_problem(error: &EngineError) -> Problem {
+    let mend = "give the gateway more address space, or lower `runtime.max_sandboxes` and `runtime.max_memory`";
+    Problem::new("engine", error.to_string(), mend)
+}

@@ -1,0 +1,209 @@
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keygate_core::access::{Answer, Denial, DenialKind, Endpoint, Network, RuleAnswer};
+use keygate_core::audit::{Initiator, Outcome, Severity};
+use keygate_core::clock::Timestamp;
+use keygate_core::error::{Error, ReasonCode};
+use keygate_core::instance::Instance;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::status::status;
+
+const INSTANCE: &str = "fadedbee-0000-4000-8000-000000000001";
+const KEY: &str = "fadedbee-0000-4000-8000-00000000000a";
+
+fn instances() -> Instances {
+    let instance = Instance {
+        id: INSTANCE.parse().unwrap(),
+        name: "one".to_owned(),
+        region: "us-south".to_owned(),
+        account: "acct".to_owned(),
+        backend: "software".to_owned(),
+    };
+    std::iter::once(instance).collect()
+}
+
+fn event() -> AuditEvent {
+    AuditEvent {
+        at: Timestamp::from_unix_ms(1_589_397_133_320),
+        correlation_id: "c-1".to_owned(),
+        action: "kms.secrets.wrap".to_owned(),
+        outcome: Outcome::Success,
+        severity: Severity::Normal,
+        initiator: Initiator { id: "IBMid-1".to_owned(), name: Some("Ann".to_owned()), service: None },
+        network: Network { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), endpoint: Endpoint::Public },
+        instance: Some(INSTANCE.parse().unwrap()),
+        key: Some(KEY.parse().unwrap()),
+        request_uri: "/api/v2/keys/x/actions/wrap".to_owned(),
+        trail: vec![RuleAnswer {
+            rule: "access".to_owned(),
+            digest: "ab".to_owned(),
+            enforced: true,
+            answer: Answer::Allow,
+            took: Duration::from_micros(31),
+        }],
+        request: vec![("keyRingId", "default".to_owned())],
+        response: vec![("keyVersionId", KEY.to_owned()), ("totalResources", "2".to_owned())],
+    }
+}
+
+fn json_of(event: &AuditEvent) -> Value {
+    to_json(event, &instances(), status)
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn an_event_has_the_fields_of_the_contract_and_their_values() {
+    let crn = format!("crn:v1:bluemix:public:kms:us-south:a/acct:{INSTANCE}");
+    assert_eq!(
+        json_of(&event()),
+        json!({
+            "eventTime": "2020-05-13T19:12:13.32+0000",
+            "outcome": "success",
+            "message": "Key Protect: wrap secret",
+            "action": "kms.secrets.wrap",
+            "initiator": {
+                "id": "IBMid-1",
+                "name": "Ann",
+                "typeURI": "service/security/account/user",
+                "credential": {"type": "token"},
+                "host": {"address": "127.0.0.1"},
+            },
+            "target": {"id": format!("{crn}:key:{KEY}"), "typeURI": "kms/secrets"},
+            "observer": {"name": "ActivityTracker"},
+            "reason": {"reasonCode": 200, "reasonType": "OK"},
+            "severity": "normal",
+            "requestData": {
+                "requestURI": "/api/v2/keys/x/actions/wrap",
+                "instanceID": INSTANCE,
+                "keyRingId": "default",
+            },
+            "responseData": {"keyVersionId": KEY, "totalResources": 2},
+            "dataEvent": true,
+            "saveServiceCopy": true,
+            "correlationId": "c-1",
+            "logSourceCRN": format!("{crn}::"),
+            "decision": [{
+                "rule": "access", "digest": "ab", "mode": "enforce", "answer": "allow", "reason": null, "tookMicros": 31,
+            }],
+        })
+    );
+}
+
+#[test]
+fn a_failure_tells_its_status_and_why() {
+    let denial = Denial { kind: DenialKind::Unauthorized, code: "NO_ROLE".to_owned(), message: "no".to_owned() };
+    let failed =
+        |error: Error| json_of(&AuditEvent { outcome: Outcome::Failure(error.cause()), ..event() })["reason"].clone();
+    assert_eq!(
+        failed(Error::Denied(denial)),
+        json!({"reasonCode": 401, "reasonType": "Unauthorized", "reasonForFailure": "NO_ROLE"})
+    );
+    assert_eq!(
+        failed(Error::refused(ReasonCode::KeyDeleted, "gone")),
+        json!({"reasonCode": 410, "reasonType": "Gone", "reasonForFailure": "KEY_DELETED_ERR"})
+    );
+    assert_eq!(failed(Error::Internal("secret detail".to_owned()))["reasonCode"], 500);
+}
+
+#[test]
+fn what_is_not_known_is_left_out_and_private_addresses_too() {
+    let private = Network { endpoint: Endpoint::Private, ..event().network };
+    let event = AuditEvent {
+        network: private,
+        instance: None,
+        key: None,
+        action: "kms.secrets-key-versions.list".to_owned(),
+        ..event()
+    };
+    let json = json_of(&event);
+    assert!(json["initiator"].get("host").is_none());
+    assert!(json["requestData"].get("instanceID").is_none());
+    assert_eq!(json["target"]["id"], "crn:v1:bluemix:public:kms:::::");
+    assert_eq!(json["message"], "Key Protect: list secret key versions");
+    assert_eq!(json["dataEvent"], false);
+}
+
+#[tokio::test]
+async fn a_reopened_file_is_appended_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    for id in ["c-1", "c-2"] {
+        let audit = FileAudit::open(&path, instances(), status).unwrap();
+        audit.record(&AuditEvent { correlation_id: id.to_owned(), ..event() }).await.unwrap();
+    }
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    let ids: Vec<_> = lines(&path).iter().map(|line| line["correlationId"].clone()).collect();
+    assert_eq!(ids, ["c-1", "c-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_writers_leave_whole_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let audit = Arc::new(FileAudit::open(&path, instances(), status).unwrap());
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let audit = Arc::clone(&audit);
+            tokio::spawn(async move {
+                for i in 0..50 {
+                    let event = AuditEvent { correlation_id: format!("{task}-{i}"), ..event() };
+                    audit.record(&event).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let ids: BTreeSet<_> = lines(&path).iter().map(|line| line["correlationId"].to_string()).collect();
+    assert_eq!(ids.len(), 400);
+}
+
+/// A disk that takes so many bytes and then is full, until it is given more room.
+struct Disk {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let n = bytes.len().min(self.room);
+        self.bytes.extend_from_slice(&bytes[..n]);
+        self.room -= n;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn half_a_line_on_a_full_disk_is_an_error_and_spoils_only_itself() {
+    let mut file = Line { out: Disk { bytes: Vec::new(), room: 12 }, torn: false };
+    file.append(b"{\"a\":1}").unwrap();
+    assert!(file.append(b"{\"b\":2}").is_err());
+    assert!(file.append(b"{\"c\":3}").is_err(), "the disk is full");
+    file.out.room = 100;
+    file.append(b"{\"d\":4}").unwrap();
+    file.append(b"{\"e\":5}").unwrap();
+    assert_eq!(file.out.bytes, b"{\"a\":1}\n{\"b\"\n{\"d\":4}\n{\"e\":5}\n");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_an_audit_error() {
+    let audit = FileAudit::open(Path::new("/dev/full"), instances(), status).unwrap();
+    assert!(audit.record(&event()).await.is_err());
+}

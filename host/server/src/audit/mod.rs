@@ -1,0 +1,7 @@
+//! Audit events on their way out: one line of JSON each, in the words of the CADF (`api-contract`, a).
+
+mod event;
+mod file;
+
+pub use self::event::{StatusOf, to_json};
+pub use self::file::FileAudit;

@@ -1,0 +1,103 @@
+//! `keygate check`
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use keygate_store::{OpenError, RedbOptions, RedbStore};
+
+use super::CheckArgs;
+use crate::app::{manifest, runtime, signing_key_problem, store_problem};
+use crate::config::{Config, Environment, Flags, RuntimeParams, Source, load};
+use crate::files::PrivateFileError;
+use crate::iam::{SigningKey, SigningKeyError};
+use crate::problem::{Problem, Problems};
+
+/// Checks a configuration and everything it names, and prints every problem. Makes no file.
+pub(super) async fn check(args: &CheckArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let problems = problems(&args.config, environment).await;
+    let mut out = io::stdout().lock();
+    let ok = problems.is_empty();
+    if args.json {
+        writeln!(out, "{}", serde_json::json!({"ok": ok, "problems": problems}))?;
+    } else if ok {
+        writeln!(out, "{}: no problem", args.config.display())?;
+    } else {
+        write!(out, "{}: {}", args.config.display(), Problems(problems))?;
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every problem that can be found in one run.
+pub(super) async fn problems(file: &Path, environment: &Environment) -> Vec<Problem> {
+    let loaded = load(&Source::File(file.to_owned()), environment, &Flags::default());
+    let mut problems = loaded.problems;
+    if let Some(config) = loaded.config {
+        plugins(&config, &mut problems).await;
+        problems.extend(signing_key(&config));
+        problems.extend(store(&config));
+        problems.extend(directory("audit", "audit.file", &config.audit.file));
+    }
+    problems
+}
+
+/// Secrets and plugins: loading them includes their known-answer probes.
+async fn plugins(config: &Config, problems: &mut Vec<Problem>) {
+    // Without the cache: it would be made by whoever checks, and might then not be the gateway's user's.
+    let uncached = RuntimeParams { cache_dir: None, ..config.runtime.clone() };
+    let runtime = runtime(&Config { runtime: uncached, ..config.clone() }, problems);
+    let (manifest, mut found) = manifest(config);
+    problems.append(&mut found);
+    let Some(runtime) = runtime else { return };
+    match runtime.load(&manifest).await {
+        Err(errors) => problems.extend(errors.into_iter().map(Problem::from)),
+        Ok(generation) => {
+            runtime.activate(generation);
+            for (backend, answer) in runtime.probe().await {
+                if let Err(error) = answer {
+                    let mend = "see that what the backend needs (secrets, tokens) is there and is what it was";
+                    problems.push(Problem::new("probe", error.to_string(), mend).of_plugin(backend));
+                }
+            }
+        }
+    }
+}
+
+/// A signing key that is there must be usable; one that is not will be made, so its directory must be there.
+fn signing_key(config: &Config) -> Option<Problem> {
+    let file = &config.iam.signing_key_file;
+    match SigningKey::open(file) {
+        Ok(_) => None,
+        Err(SigningKeyError::File(PrivateFileError::Missing(_))) => directory("iam", "iam.signing_key_file", file),
+        Err(error) => Some(signing_key_problem(&error)),
+    }
+}
+
+/// A store that is there must open. That somebody has it open is no problem: it is the gateway at work, most likely.
+fn store(config: &Config) -> Option<Problem> {
+    let file = &config.store.path;
+    if !file.exists() {
+        return directory("store", "store.path", file);
+    }
+    match RedbStore::open(file, RedbOptions::default()) {
+        Ok(_) => None,
+        Err(OpenError::InUse { holder, .. }) => {
+            tracing::info!(%holder, "the store is in use, so it was not opened");
+            None
+        }
+        Err(error) => Some(store_problem(&error)),
+    }
+}
+
+/// Whether a file can be made: its directory must be there and let the gateway write.
+fn directory(step: &str, at: &str, file: &Path) -> Option<Problem> {
+    use rustix::fs::{Access, access};
+    let directory = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let error = access(directory, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    let problem = format!("{} cannot be made: {}: {error}", file.display(), directory.display());
+    let mend = format!("make the directory {}, and let the gateway's user write there", directory.display());
+    Some(Problem::at(at, problem, mend).in_step(step))
+}
+
+#[cfg(test)]
+mod tests;

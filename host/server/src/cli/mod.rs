@@ -1,0 +1,106 @@
+//! The command line.
+
+mod check;
+mod new_key;
+mod serve;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Environment;
+
+/// A key-management gateway that speaks the IBM Key Protect v2 REST API.
+#[derive(Debug, Parser)]
+#[command(name = "keygate", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API until SIGTERM or SIGINT.
+    Serve(ServeArgs),
+    /// Check a configuration with everything it names, and print every problem at once.
+    Check(CheckArgs),
+    /// Identities and access.
+    #[command(subcommand)]
+    Iam(IamCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum IamCommand {
+    /// Make an API key. Prints the key, once, and the hash for `api_key_hashes`.
+    NewKey {
+        /// Print one JSON object: {"api_key", "hash"}.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "plugins.toml")]
+    config: PathBuf,
+    /// Serve without a configuration: two instances, seven identities and a KEK out of nothing. NOT FOR PRODUCTION.
+    #[arg(long, conflicts_with = "config")]
+    dev: bool,
+    /// Print one JSON object, as the first line on stdout, once connections are accepted.
+    #[arg(long)]
+    json: bool,
+    /// Where to listen; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// With --dev: where state lives. A temporary directory, removed at exit, if not given.
+    #[arg(long, value_name = "DIR", requires = "dev")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "plugins.toml")]
+    config: PathBuf,
+    /// Print one JSON object: {"ok", "problems": [{"plugin", "step", "at", "problem", "mend"}]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what the command line says. The one place that reads the environment is the caller.
+pub async fn run(cli: Cli, environment: Environment) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(args) => serve::serve(args, &environment).await,
+        Command::Check(args) => check::check(&args, &environment).await,
+        Command::Iam(IamCommand::NewKey { json }) => new_key::new_key(json),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            // `{:#}` puts the causes behind one another.
+            let _ = writeln!(io::stderr(), "keygate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--json", "--listen", "127.0.0.1:0"]).is_ok());
+        assert!(Cli::try_parse_from(["keygate", "serve"]).is_ok());
+        assert!(Cli::try_parse_from(["keygate", "serve", "--data", "x"]).is_err(), "--data is for dev mode");
+        assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--config", "x"]).is_err());
+        assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());
+    }
+}

@@ -1,0 +1,207 @@
+//! `keygate serve`
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::ServeArgs;
+use crate::app::App;
+use crate::config::{Config, Environment, Flags, Source, load};
+use crate::dev::{Dev, PLUGIN_DIR, find_plugins};
+use crate::problem::Problems;
+use crate::{http, shutdown};
+
+/// Serves until a signal says stop. What is in work is finished, the store is closed, and what was temporary is removed.
+pub(super) async fn serve(args: ServeArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    // Before anything else: a signal that comes while plugins are compiled must not leave a temporary directory behind.
+    let mut stop = std::pin::pin!(shutdown::signals().context("no handler for signals")?);
+    let temporary = match (args.dev, &args.data) {
+        (true, None) => Some(tempfile::Builder::new().prefix("keygate-dev-").tempdir()?),
+        _ => None,
+    };
+    let data = args.data.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path));
+    let started = tokio::select! {
+        started = start(&args, environment, data) => Some(started),
+        () = &mut stop => None,
+    };
+    let served = match started {
+        Some(Ok(started)) => started.serve(stop).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    if let Some(directory) = temporary {
+        directory.close().context("the temporary directory could not be removed")?;
+    }
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Everything that is needed to serve, and what to say once it is done.
+struct Started {
+    app: Arc<App>,
+    listener: TcpListener,
+    greeting: String,
+}
+
+impl Started {
+    async fn serve(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { app, listener, greeting } = self;
+        let serving = http::serve(Arc::clone(&app), listener, stop);
+        // The socket listens already, so whoever reads this can connect.
+        let mut out = io::stdout();
+        out.write_all(greeting.as_bytes())?;
+        out.flush()?;
+        serving.await;
+        finish(app).await;
+        Ok(())
+    }
+}
+
+/// Waits, within the time to drain, for work that goes on though its client has hung up, and closes the store.
+async fn finish(app: Arc<App>) {
+    let patience = app.server.drain_timeout;
+    let idle = async {
+        while Arc::strong_count(&app) > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(patience, idle).await {
+        Ok(()) => tracing::info!("no request is in work any more; closing the store"),
+        Err(_) => tracing::warn!("some work goes on after {patience:?} and is cut off; what was acknowledged is kept"),
+    }
+    drop(app);
+}
+
+async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>) -> anyhow::Result<Started> {
+    let dev = match data.filter(|_| args.dev) {
+        Some(data) => Some(open_dev(data, environment)?),
+        None => None,
+    };
+    let source = dev.as_ref().map_or_else(|| Source::File(args.config.clone()), Dev::source);
+    let loaded = load(&source, environment, &Flags { listen: args.listen });
+    let mut config = match loaded.config {
+        Some(config) if loaded.problems.is_empty() => config,
+        _ => return Err(Problems(loaded.problems).into()),
+    };
+    config.plugins.require_digest = dev.is_none();
+    // Bound before the long part: that the address is taken should be known at once.
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; choose another address with --listen, or stop who has it")
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let app = App::build(&config).await?;
+    tracing::info!(%url, instances = config.instances.len(), "serving");
+    Ok(Started { app: Arc::new(app), listener, greeting: greeting(&url, &config, dev.as_ref(), args.json) })
+}
+
+fn open_dev(data: &Path, environment: &Environment) -> Result<Dev, Problems> {
+    let exe = std::env::current_exe().ok();
+    let plugins = find_plugins(environment.get(PLUGIN_DIR).map(String::as_str), exe.as_deref())?;
+    Ok(Dev::open(data, &plugins)?)
+}
+
+fn greeting(url: &str, config: &Config, dev: Option<&Dev>, json: bool) -> String {
+    match (json, dev) {
+        (true, dev) => format!("{}\n", ready_line(url, config, dev)),
+        (false, Some(dev)) => welcome(url, dev),
+        (false, None) => format!("keygate serves {url}\n"),
+    }
+}
+
+/// The one line for machines: `{"url", "iam_url", "instances", "api_keys"}`, the keys in dev mode only.
+fn ready_line(url: &str, config: &Config, dev: Option<&Dev>) -> Value {
+    // Both are what an SDK is given: it appends `/identity/token` or `/api/v2` by itself.
+    let mut line = json!({"url": url, "iam_url": url});
+    let instances: Vec<String> = match dev {
+        Some(dev) => dev.instances().iter().map(ToString::to_string).collect(),
+        None => config.instances.iter().map(|instance| instance.id.to_string()).collect(),
+    };
+    line["instances"] = instances.into();
+    if let Some(dev) = dev {
+        let keys = dev.keys().iter().map(|(name, key)| ((*name).to_owned(), Value::from(key.text().expose())));
+        line["api_keys"] = Value::Object(keys.collect());
+    }
+    line
+}
+
+/// What a person needs to get to a wrapped key.
+fn welcome(url: &str, dev: &Dev) -> String {
+    let [first, second] = dev.instances();
+    let keys: String = dev.keys().iter().map(|(name, key)| format!("  {name:<12} {}\n", key.text().expose())).collect();
+    let manager = dev.keys().first().map(|(_, key)| key.text());
+    let manager = manager.as_ref().map_or("", |key| key.expose());
+    format!(
+        r#"
+  *** DEV MODE: NOT FOR PRODUCTION. Whoever reads this text, or the data directory, has every key. ***
+
+URL          {url}
+instances    {first}
+             {second}
+API keys
+{keys}
+Try it:
+
+  TOKEN=$(curl -s {url}/identity/token \
+    -d grant_type=urn:ibm:params:oauth:grant-type:apikey \
+    -d apikey={manager} | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+
+  curl -s {url}/api/v2/keys -H "Authorization: Bearer $TOKEN" -H "Bluemix-Instance: {first}" -d '{{
+    "metadata": {{"collectionType": "application/vnd.ibm.kms.key+json", "collectionTotal": 1}},
+    "resources": [{{"type": "application/vnd.ibm.kms.key+json", "name": "my-root-key", "aliases": ["mine"],
+                   "extractable": false}}]}}'
+
+  curl -s {url}/api/v2/keys/mine/actions/wrap -H "Authorization: Bearer $TOKEN" -H "Bluemix-Instance: {first}" \
+    -d "{{\"plaintext\": \"$(printf 'a data key' | base64)\"}}"
+
+Stop with Ctrl-C.
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dev() -> (tempfile::TempDir, Dev, Config) {
+        let dir = tempfile::tempdir().unwrap();
+        let dev = Dev::open(dir.path(), Path::new("/plugins")).unwrap();
+        let config = load(&dev.source(), &Environment::new(), &Flags::default()).config.unwrap();
+        (dir, dev, config)
+    }
+
+    #[test]
+    fn the_line_for_machines_is_one_line_with_the_promised_names() {
+        let (_dir, dev, config) = dev();
+        let line = greeting("http://127.0.0.1:1", &config, Some(&dev), true);
+        assert_eq!(line.matches('\n').count(), 1);
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["url"], "http://127.0.0.1:1");
+        assert_eq!(line["iam_url"], "http://127.0.0.1:1");
+        assert_eq!(line["instances"].as_array().unwrap().len(), 2);
+        let names: Vec<_> = line["api_keys"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, ["manager", "manager2", "nobody", "reader", "reader_plus", "service", "writer"]);
+        let production = ready_line("http://127.0.0.1:1", &config, None);
+        assert!(production.get("api_keys").is_none());
+        assert_eq!(production["instances"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_welcome_warns_and_holds_every_key_and_instance() {
+        let (_dir, dev, config) = dev();
+        let text = greeting("http://127.0.0.1:1", &config, Some(&dev), false);
+        assert!(text.contains("NOT FOR PRODUCTION"));
+        for (_, key) in dev.keys() {
+            assert!(text.contains(key.text().expose()));
+        }
+        for instance in dev.instances() {
+            assert!(text.contains(&instance.to_string()));
+        }
+        assert!(text.contains("-d '{\n    \"metadata\": {\"collectionType\""), "braces came out doubled");
+    }
+}

@@ -1,0 +1,165 @@
+//! The configuration: `plugins.toml`, then `KEYGATE__SECTION__KEY` variables, then flags. It is read once, checked as a
+//! whole, and comes out as typed parameters; nothing else in the gateway reads a configuration file or the environment.
+//!
+//! A section a file. Every key, with its unit, default and risk, is explained in the `plugins.toml` that is shipped.
+
+mod audit;
+mod duration;
+mod iam;
+mod instances;
+mod limits;
+mod plugins;
+mod read;
+mod runtime;
+mod secrets;
+mod server;
+mod store;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use keygate_core::instance::Instance;
+use keygate_core::limits::Limits;
+
+pub use self::audit::AuditParams;
+pub use self::iam::{IamParams, IdentityParams};
+pub use self::plugins::PluginParams;
+pub use self::runtime::RuntimeParams;
+pub use self::secrets::{SecretOrigin, SecretParams, SecretVersionParams};
+pub use self::server::ServerParams;
+pub use self::store::StoreParams;
+use crate::problem::Problem;
+
+/// The environment's variables, as they were when the gateway started.
+pub type Environment = BTreeMap<String, String>;
+
+/// Where the configuration comes from before the environment has its say.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file in TOML. Relative paths in it are relative to its directory.
+    File(PathBuf),
+    /// Made by the gateway itself (dev mode). Relative paths are relative to `base`.
+    Made {
+        /// The same tree as a file would hold.
+        tree: serde_json::Value,
+        /// The directory of relative paths.
+        base: PathBuf,
+    },
+}
+
+/// What the command line sets. It beats the environment and the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--listen`
+    pub listen: Option<SocketAddr>,
+}
+
+/// Everything that an operator can choose.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: ServerParams,
+    /// `[store]`
+    pub store: StoreParams,
+    /// `[iam]`
+    pub iam: IamParams,
+    /// `[[instances]]`
+    pub instances: Vec<Instance>,
+    /// `[[secrets]]`
+    pub secrets: Vec<SecretParams>,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[runtime]`
+    pub runtime: RuntimeParams,
+    /// `[audit]`
+    pub audit: AuditParams,
+    /// `[[plugins]]`, `[[backends]]` and `[policy]`
+    pub plugins: PluginParams,
+    /// The values of the variables that `[[secrets]]` names.
+    pub environment: SecretEnvironment,
+    /// The directory of relative paths.
+    pub base: PathBuf,
+}
+
+/// The variables that hold secrets, and no others.
+#[derive(Clone, Default)]
+pub struct SecretEnvironment(BTreeMap<String, zeroize::Zeroizing<String>>);
+
+impl SecretEnvironment {
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.as_str())
+    }
+
+    fn pick(secrets: &[SecretParams], environment: &Environment) -> Self {
+        let names = secrets.iter().flat_map(|s| &s.versions).filter_map(|v| match &v.origin {
+            SecretOrigin::Env(name) => Some(name),
+            _ => None,
+        });
+        Self(names.filter_map(|n| Some((n.clone(), zeroize::Zeroizing::new(environment.get(n)?.clone())))).collect())
+    }
+}
+
+impl std::fmt::Debug for SecretEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// A configuration and all that is wrong with it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// As much of it as could be read, with defaults for the rest; none if the file could not be read at all. To be
+    /// served only if there are no problems.
+    pub config: Option<Config>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the configuration. Finds every problem it can in one go.
+pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded {
+    let mut problems = Vec::new();
+    let Some(mut tree) = read::read(source, environment, flags, &mut problems) else {
+        return Loaded { config: None, problems };
+    };
+    let base = match source {
+        Source::Made { base, .. } => base.clone(),
+        Source::File(file) => {
+            file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+        }
+    };
+    let names = Names { backends: tree.names("backends"), plugins: tree.names("plugins") };
+    let server = server::read(&mut tree);
+    let secrets = secrets::read(&mut tree, &base);
+    let config = Config {
+        server,
+        store: store::read(&mut tree, &base),
+        iam: iam::read(&mut tree, &base),
+        instances: instances::read(&mut tree, &names.backends),
+        limits: limits::read(&mut tree),
+        runtime: runtime::read(&mut tree, &base),
+        audit: audit::read(&mut tree, &base),
+        plugins: plugins::read(&mut tree, &names.plugins),
+        environment: SecretEnvironment::pick(&secrets, environment),
+        secrets,
+        base,
+    };
+    problems.append(&mut tree.finish());
+    Loaded { config: Some(config), problems }
+}
+
+/// The names that entries have, of the entries that cannot be read too: a reference to such an entry is not wrong.
+struct Names {
+    backends: BTreeSet<String>,
+    plugins: BTreeSet<String>,
+}
+
+/// A path as the configuration means it.
+fn resolve(base: &Path, path: &Path) -> PathBuf {
+    base.join(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+use std::time::Duration;
+
+use keygate_core::access::PrincipalKind;
+
+use super::*;
+
+const GOOD: &str = r#"
+[server]
+listen = "127.0.0.1:9000"
+
+[iam]
+account = "acct"
+
+[[iam.identities]]
+id = "IBMid-1"
+name = "Ann"
+api_key_hashes = ["0000000000000000000000000000000000000000000000000000000000000000"]
+roles = [
+    { roles = ["Reader"], instance = "fadedbee-0000-4000-8000-000000000001", key_ring = "prod", key = "k1" },
+]
+
+[[iam.identities]]
+id = "iam-ServiceId-1"
+kind = "service"
+service = "cloud-object-storage"
+
+[[instances]]
+id = "fadedbee-0000-4000-8000-000000000001"
+name = "one"
+region = "us-south"
+account = "acct"
+backend = "software"
+
+[[secrets]]
+name = "kek"
+[[secrets.versions]]
+version = 1
+file = "kek-1"
+[[secrets.versions]]
+version = 2
+env = "KEK_2"
+[[secrets.versions]]
+version = 3
+passphrase_file = "/etc/phrase"
+salt = "AAAAAAAAAAAAAAAAAAAAAA=="
+
+[limits]
+rotate_interval = "30m"
+
+[[plugins]]
+name = "aes-gcm"
+file = "aes-gcm.wasm"
+limits = { memory = "4MiB" }
+settings = { n = 3, on = true, list = [1.5, "x"] }
+
+[[plugins]]
+name = "access"
+
+[[backends]]
+name = "software"
+plugin = "aes-gcm"
+
+[policy]
+chain = ["access"]
+"#;
+
+fn load_text(text: &str, environment: &[(&str, &str)]) -> Loaded {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plugins.toml");
+    std::fs::write(&file, text).unwrap();
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    load(&Source::File(file), &environment, &Flags::default())
+}
+
+fn good(text: &str, environment: &[(&str, &str)]) -> Config {
+    let loaded = load_text(text, environment);
+    assert_eq!(loaded.problems, []);
+    loaded.config.unwrap()
+}
+
+/// The one problem with a configuration, as (path, problem, mend).
+fn wrong(text: &str, environment: &[(&str, &str)]) -> (String, String, String) {
+    let mut problems = load_text(text, environment).problems;
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    let problem = problems.remove(0);
+    (problem.at.unwrap_or_default(), problem.problem, problem.mend)
+}
+
+#[test]
+fn a_whole_configuration_comes_out_typed() {
+    let config = good(GOOD, &[("KEK_2", "value"), ("HOME", "/root")]);
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:9000");
+    assert_eq!(config.limits.rotate_interval, Duration::from_secs(1800));
+    assert_eq!(config.limits.purge_wait, Limits::default().purge_wait);
+    assert_eq!(config.iam.token_lifetime, Duration::from_secs(3600));
+    let ann = &config.iam.identities[0];
+    assert_eq!(ann.account, "acct");
+    assert_eq!(ann.assignments[0].roles, ["Reader"]);
+    assert_eq!(ann.assignments[0].resource_type.as_deref(), Some("key"));
+    assert_eq!(ann.assignments[0].resource_id.as_deref(), Some("k1"));
+    assert_eq!(ann.assignments[0].key_ring.as_ref().unwrap().as_str(), "prod");
+    let service = &config.iam.identities[1];
+    assert_eq!(service.kind, PrincipalKind::Service { name: "cloud-object-storage".to_owned() });
+    let versions = &config.secrets[0].versions;
+    assert_eq!(versions[0].origin, SecretOrigin::File(config.base.join("kek-1")));
+    assert_eq!(versions[1].origin, SecretOrigin::Env("KEK_2".to_owned()));
+    assert!(matches!(&versions[2].origin, SecretOrigin::Passphrase { file, salt }
+        if file == Path::new("/etc/phrase") && salt.len() == 16));
+    assert_eq!(config.environment.get("KEK_2"), Some("value"));
+    assert_eq!(config.environment.get("HOME"), None);
+    assert!(!format!("{config:?}").contains("value"), "a secret is in Debug");
+    assert_eq!(config.plugins.chain, ["access"]);
+    assert_eq!(config.plugins.backends, [("software".to_owned(), "aes-gcm".to_owned())]);
+    assert_eq!(config.plugins.plugins[0]["settings"], serde_json::json!({"n": 3, "on": true, "list": [1.5, "x"]}));
+    assert_eq!(config.store.path, config.base.join("keygate.redb"));
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_its_full_path_with_the_nearest_known_one() {
+    let (at, _, mend) = wrong(&GOOD.replace("rotate_interval", "rotat_interval"), &[]);
+    assert_eq!(at, "limits.rotat_interval");
+    assert!(mend.contains("`rotate_interval`"), "{mend}");
+
+    let (at, _, mend) = wrong(&GOOD.replace("key_ring =", "keyring ="), &[]);
+    assert_eq!(at, "iam.identities[0].roles[0].keyring");
+    assert!(mend.contains("`key_ring`"), "{mend}");
+
+    let (at, _, mend) = wrong(&GOOD.replace("[limits]", "[limit]"), &[]);
+    assert_eq!(at, "limit");
+    assert!(mend.contains("`limits`"), "{mend}");
+}
+
+#[test]
+fn everything_that_is_wrong_is_found_in_one_run() {
+    let text = GOOD
+        .replace("rotate_interval = \"30m\"", "rotate_interval = 30\npurge_wat = \"1h\"\nmax_body = \"many\"")
+        .replace("listen = \"127.0.0.1:9000\"", "listen = \"nowhere\"\nheader_timeot = \"1s\"")
+        .replace("backend = \"software\"", "backend = \"sofware\"")
+        .replace("plugin = \"aes-gcm\"", "plugin = \"aes-gmc\"")
+        .replace("chain = [\"access\"]", "chain = [\"acess\"]")
+        .replace("name = \"Ann\"", "nam = \"Ann\"")
+        .replace("region = \"us-south\"", "");
+    let loaded = load_text(&text, &[("KEYGATE__STORE__PAHT", "x")]);
+    let mut places: Vec<_> = loaded.problems.iter().map(|p| p.at.clone().unwrap()).collect();
+    places.sort();
+    assert_eq!(
+        places,
+        [
+            "backends[0].plugin",
+            "iam.identities[0].nam",
+            "instances[0].region",
+            "limits.max_body",
+            "limits.purge_wat",
+            "limits.rotate_interval",
+            "policy.chain[0]",
+            "server.header_timeot",
+            "server.listen",
+            "store.paht",
+        ]
+    );
+}
+
+#[test]
+fn durations_carry_units() {
+    for bare in ["30", "1.5"] {
+        let (at, problem, _) = wrong(&GOOD.replace("\"30m\"", bare), &[]);
+        assert_eq!(at, "limits.rotate_interval");
+        assert!(problem.contains(&format!("\"{bare}s\"")), "{problem}");
+    }
+    let (_, problem, _) = wrong(&GOOD.replace("30m", "30"), &[]);
+    assert!(problem.contains("no unit"), "{problem}");
+    let (_, problem, _) = wrong(&GOOD.replace("30m", "soon"), &[]);
+    assert!(problem.contains("soon"), "{problem}");
+    assert_eq!(good(&GOOD.replace("30m", "7d"), &[]).limits.rotate_interval, Duration::from_secs(7 * 24 * 3600));
+    assert_eq!(good(&GOOD.replace("30m", "0s"), &[]).limits.rotate_interval, Duration::ZERO);
+}
+
+#[test]
+fn the_environment_beats_the_file_and_flags_beat_both() {
+    let environment = [
+        ("KEYGATE__LIMITS__ROTATE_INTERVAL", "1s"),
+        ("KEYGATE__LIMITS__ALIASES_PER_KEY", "7"),
+        ("KEYGATE__IAM__ACCOUNT", "0123"),
+        ("KEYGATE__SERVER__LISTEN", "127.0.0.1:1"),
+        ("KEYGATE_PLUGIN_DIR", "/x"),
+    ];
+    let config = good(GOOD, &environment);
+    assert_eq!(config.limits.rotate_interval, Duration::from_secs(1));
+    assert_eq!(config.limits.aliases_per_key, 7);
+    assert_eq!(config.iam.identities[0].account, "0123");
+    assert_eq!(config.server.listen.port(), 1);
+
+    let made = Source::Made { tree: serde_json::json!({"server": {"listen": "127.0.0.1:2"}}), base: "/b".into() };
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let flags = Flags { listen: Some("127.0.0.1:3".parse().unwrap()) };
+    let config = load(&made, &environment, &flags).config.unwrap();
+    assert_eq!(config.server.listen.port(), 3);
+    assert_eq!(config.limits.rotate_interval, Duration::from_secs(1));
+    assert_eq!(config.store.path, Path::new("/b/keygate.redb"));
+}
+
+#[test]
+fn a_slip_in_a_variable_does_not_pass_in_silence() {
+    let (at, problem, mend) = wrong(GOOD, &[("KEYGATE__LIMITS__ROTAT_INTERVAL", "1s")]);
+    assert_eq!(at, "limits.rotat_interval");
+    assert!(problem.contains("KEYGATE__LIMITS__ROTAT_INTERVAL"), "{problem}");
+    assert!(mend.contains("`rotate_interval`"), "{mend}");
+
+    let (at, problem, _) = wrong(GOOD, &[("KEYGATE__LIMIT__ROTATE_INTERVAL", "1s")]);
+    assert_eq!(at, "limit.rotate_interval");
+    assert!(problem.contains("no section `limit`"), "{problem}");
+
+    let (_, problem, _) = wrong(GOOD, &[("KEYGATE__LIMITS__ROTATE_INTERVAL", "3600")]);
+    assert!(problem.contains("no unit") && problem.contains("KEYGATE__LIMITS__ROTATE_INTERVAL"), "{problem}");
+
+    for name in ["KEYGATE__LIMITS", "KEYGATE__", "Keygate__Limits__Rotate_Interval", "KEYGATE__LIMITS__A-B"] {
+        let (_, problem, _) = wrong(GOOD, &[(name, "1s")]);
+        assert!(problem.contains(name), "{problem}");
+    }
+    for name in ["KEYGATE__PLUGINS__0__FILE", "KEYGATE__POLICY__CHAIN", "KEYGATE__IAM__IDENTITIES__0__ID"] {
+        let (_, problem, _) = wrong(GOOD, &[(name, "x")]);
+        assert!(problem.contains("list"), "{problem}");
+    }
+}
+
+#[test]
+fn an_assignment_with_a_damaged_scope_never_becomes_one_without_a_scope() {
+    for (good, bad) in [
+        ("instance = \"fadedbee", "instance = \"fade"),
+        ("key_ring = \"prod\"", "key_ring = \"a b\""),
+        ("instance = \"fadedbee-0000-4000-8000-000000000001\"", "instanc = \"x\""),
+    ] {
+        let loaded = load_text(&GOOD.replace(good, bad), &[]);
+        assert!(!loaded.problems.is_empty(), "{bad}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let cases = [
+        ("kind = \"service\"", "kind = \"robot\"", "iam.identities[1].kind"),
+        ("kind = \"service\"", "kind = \"user\"", "iam.identities[1].service"),
+        ("service = \"cloud-object-storage\"", "", "iam.identities[1].service"),
+        ("id = \"iam-ServiceId-1\"", "id = \"IBMid-1\"", "iam.identities[1].id"),
+        ("roles = [\"Reader\"]", "roles = []", "iam.identities[0].roles[0].roles"),
+        ("account = \"acct\"\n\n", "token_lifetime = \"1m\"\naccount = \"acct\"\n\n", "iam.token_lifetime"),
+        ("env = \"KEK_2\"", "env = \"KEK_2\"\nfile = \"x\"", "secrets[0].versions[1]"),
+        ("salt = \"AAAAAAAAAAAAAAAAAAAAAA==\"", "salt = \"AAAA\"", "secrets[0].versions[2].salt"),
+        ("version = 2", "version = 1", "secrets[0].versions[1].version"),
+        ("id = \"fadedbee", "id = \"fade", "instances[0].id"),
+        ("region = \"us-south\"", "region = \"us:south\"", "instances[0].region"),
+        ("chain = [\"access\"]", "", "policy.chain"),
+        ("[limits]", "[limits]\nmax_plaintext = 9000000", "limits.max_plaintext"),
+        ("[server]", "[server]\nmax_in_flight = 0", "server.max_in_flight"),
+    ];
+    for (good, bad, place) in cases {
+        let (at, ..) = wrong(&GOOD.replacen(good, bad, 1), &[]);
+        assert_eq!(at, place);
+    }
+}
+
+#[test]
+fn an_api_key_in_the_place_of_its_hash_is_refused_and_not_repeated() {
+    let key = crate::iam::ApiKey::from_bytes([5; 32]).text();
+    let (at, problem, mend) = wrong(&GOOD.replace(&"0".repeat(64), key.expose()), &[]);
+    assert_eq!(at, "iam.identities[0].api_key_hashes[0]");
+    assert!(!problem.contains(key.expose()) && !mend.contains(key.expose()));
+}
+
+#[test]
+fn a_missing_or_broken_file_is_one_problem() {
+    let loaded = load(&Source::File("/nowhere/plugins.toml".into()), &Environment::new(), &Flags::default());
+    assert!(loaded.config.is_none());
+    assert!(loaded.problems[0].problem.contains("/nowhere/plugins.toml"));
+    let loaded = load_text("[server\n", &[]);
+    assert!(loaded.config.is_none());
+    assert_eq!(loaded.problems.len(), 1);
+}
+
+/// The configuration that is shipped.
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins.toml")
+}
+
+#[test]
+fn the_shipped_configuration_is_without_a_problem_and_its_defaults_are_the_defaults() {
+    let read = |file: PathBuf| {
+        let loaded = load(&Source::File(file), &Environment::new(), &Flags::default());
+        assert_eq!(loaded.problems, []);
+        loaded.config.unwrap()
+    };
+    let config = read(shipped());
+    // What is commented out with a value is what holds without it.
+    let mut text = String::new();
+    let mut section = String::new();
+    for line in std::fs::read_to_string(shipped()).unwrap().lines() {
+        if line.starts_with('[') {
+            section = line.to_owned();
+        }
+        let scalar = ["[server]", "[store]", "[audit]", "[iam]", "[limits]", "[runtime]"].contains(&section.as_str());
+        match line.strip_prefix('#') {
+            Some(default) if scalar && default.starts_with(|c: char| c.is_ascii_lowercase()) => text.push_str(default),
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    let text = text.replace("#[[iam.identities]]", "");
+    // The examples of identities are no defaults.
+    let (before, after) = text.split_once("\nid = \"IBMid-1\"").unwrap();
+    let (_, after) = after.split_once("key_ring = \"default\" }]").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plugins.toml");
+    std::fs::write(&file, format!("{before}{after}")).unwrap();
+    let spelled = read(file);
+    assert_eq!(spelled.server, config.server);
+    assert_eq!(spelled.limits, config.limits);
+    assert_eq!(spelled.iam.issuer, config.iam.issuer);
+    assert_eq!(spelled.iam.token_lifetime, config.iam.token_lifetime);
+    assert_eq!(spelled.iam.signing_key_file.file_name(), config.iam.signing_key_file.file_name());
+    let runtime = keygate_runtime::RuntimeConfig::default();
+    assert_eq!(spelled.runtime.max_sandboxes, Some(runtime.max_sandboxes));
+    assert_eq!(spelled.runtime.max_memory, Some(runtime.max_memory));
+    assert_eq!(spelled.runtime.admission_wait, Some(runtime.admission_wait));
+}
+
+#[test]
+fn the_shipped_configuration_explains_every_key_there_is() {
+    let text = std::fs::read_to_string(shipped()).unwrap();
+    // An unknown key is answered with all known ones.
+    for (good, section) in [
+        ("[server]", "server"),
+        ("[limits]", "limits"),
+        ("[iam]", "iam"),
+        ("[[iam.identities]]", "identity"),
+        ("[[instances]]", "instance"),
+        ("[[secrets]]", "secret"),
+        ("[[secrets.versions]]", "version"),
+        ("[[backends]]", "backend"),
+        ("[policy]", "policy"),
+    ] {
+        let (_, _, mend) = wrong(&GOOD.replacen(good, &format!("{good}\nqqq = 1"), 1), &[]);
+        let known = mend.split_once("(known here: ").unwrap().1.trim_end_matches(')');
+        assert!(!known.is_empty());
+        for key in known.split(", ") {
+            let explained = text.lines().any(|line| {
+                let line = line.trim_start_matches(['#', ' ']);
+                line.strip_prefix(key).is_some_and(|rest| rest.starts_with([' ', '=']))
+            });
+            assert!(explained || key == "identities" || key == "versions", "{section}: `{key}` is not in plugins.toml");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Answers that succeeded. The type is the vendor's, never plain `application/json` (`api-contract`, fact 1).
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+/// What the API answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// Keys.
+    Key,
+    /// What an action gave.
+    KeyAction,
+    /// Key versions.
+    KeyVersion,
+    /// Errors.
+    Error,
+}
+
+impl MediaType {
+    /// The type's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "application/vnd.ibm.kms.key+json",
+            Self::KeyAction => "application/vnd.ibm.kms.key_action+json",
+            Self::KeyVersion => "application/vnd.ibm.kms.key.version+json",
+            Self::Error => "application/vnd.ibm.kms.error+json",
+        }
+    }
+}
+
+/// The header that `HEAD /keys` answers in.
+pub const KEY_TOTAL: HeaderName = HeaderName::from_static("key-total");
+
+/// An answer.
+pub struct Answer {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Option<Bytes>,
+}
+
+/// A body that is wiped when the last of it has been sent.
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A value could not be written as JSON: a defect.
+#[derive(Debug, thiserror::Error)]
+#[error("an answer could not be written as JSON: {0}")]
+pub struct NotJson(#[from] serde_json::Error);
+
+impl From<NotJson> for keygate_core::error::Error {
+    fn from(error: NotJson) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl Answer {
+    /// No body.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: None }
+    }
+
+    /// A JSON body. `size` is a bound on its length where it holds a secret: a buffer that grows leaves copies behind.
+    ///
+    /// # Errors
+    /// When the value has no JSON form, which is a defect.
+    pub fn json<T: Serialize>(status: StatusCode, kind: MediaType, value: &T, size: usize) -> Result<Self, NotJson> {
+        let mut body = Zeroizing::new(Vec::with_capacity(size.max(1024)));
+        serde_json::to_writer(&mut *body, value)?;
+        let headers = vec![(CONTENT_TYPE, HeaderValue::from_static(kind.as_str()))];
+        Ok(Self { status, headers, body: Some(Bytes::from_owner(Wiped(body))) })
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(self.body.map_or_else(Body::empty, Body::from));
+        *response.status_mut() = self.status;
+        response.headers_mut().extend(self.headers);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}

@@ -1,0 +1,50 @@
+//! `Correlation-Id`: the client's own where it is a UUID, a fresh one otherwise; in every answer (`api-contract`, a).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue};
+use keygate_core::ids::random_uuid;
+use tracing::Instrument as _;
+
+use crate::app::App;
+
+const HEADER: HeaderName = HeaderName::from_static("correlation-id");
+
+/// A request's correlation id, in its extensions.
+#[derive(Clone, Debug)]
+pub struct CorrelationId(String);
+
+impl CorrelationId {
+    /// The text: a UUID in any of its written forms.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Finds or makes the id, opens the request's span, and puts the id into the answer.
+pub async fn correlate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).and_then(|text| {
+        // As it was written: the client will look for that.
+        uuid::Uuid::try_parse(text).ok().map(|_| text.to_owned())
+    });
+    let id = match given {
+        Some(id) => id,
+        // Without entropy there is no id; the request itself will fail for the same reason, and say so.
+        None => random_uuid(app.gateway.entropy.as_ref()).map(|id| id.to_string()).unwrap_or_default(),
+    };
+    let span = tracing::info_span!(
+        "request",
+        correlation_id = %id,
+        method = %request.method(),
+        path = %request.uri().path(),
+    );
+    request.extensions_mut().insert(CorrelationId(id.clone()));
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}

@@ -1,0 +1,165 @@
+//! Answers that failed, in the API's shape (`api-contract`, b: errors). The status comes from [`crate::status`], the one
+//! table; what is for the operator goes to the log and not to the client.
+
+use axum::response::{IntoResponse, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use keygate_core::access::{Action, DenialKind};
+use keygate_core::error::{Error, Reason, Target};
+use serde::Serialize;
+
+use super::answer::{Answer, MediaType};
+use crate::status;
+
+const MORE_INFO: &str = "https://cloud.ibm.com/apidocs/key-protect";
+
+#[derive(Serialize)]
+struct Body<'a> {
+    metadata: Metadata,
+    resources: [Resource<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    collection_type: &'static str,
+    collection_total: u8,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource<'a> {
+    error_msg: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<ReasonBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReasonBody<'a> {
+    code: &'a str,
+    message: &'a str,
+    status: u16,
+    more_info: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<TargetBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct TargetBody<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: &'a str,
+}
+
+impl<'a> From<&'a Target> for TargetBody<'a> {
+    fn from(target: &'a Target) -> Self {
+        let (kind, name) = match target {
+            Target::Field(name) => ("field", name),
+            Target::QueryParam(name) => ("query_param", name),
+            Target::PathParam(name) => ("path_param", name),
+            Target::Header(name) => ("header", name),
+        };
+        Self { kind, name }
+    }
+}
+
+/// Writes the answer to a request that failed.
+pub fn respond(error: &Error, action: Option<Action>) -> Response {
+    let status = status::status(&error.cause());
+    tell_the_operator(error);
+    let phrase = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
+    let resource = Resource {
+        error_msg: format!("{phrase}: {}", summary(error, action)),
+        reasons: reasons(error, status),
+    };
+    let body = Body {
+        metadata: Metadata { collection_type: MediaType::Error.as_str(), collection_total: 1 },
+        resources: [resource],
+    };
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let answer = match Answer::json(code, MediaType::Error, &body, 0) {
+        Ok(answer) => answer,
+        Err(_) => Answer::empty(code),
+    };
+    match error {
+        Error::Busy { retry_after } => answer.with(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1))),
+        Error::Unavailable { .. } => answer.with(RETRY_AFTER, HeaderValue::from(1)),
+        _ => answer,
+    }
+    .into_response()
+}
+
+fn reasons(error: &Error, status: u16) -> Vec<ReasonBody<'_>> {
+    match error {
+        Error::Refused(reasons) => reasons
+            .iter()
+            .map(|Reason { code, message, target }| ReasonBody {
+                code: code.as_str(),
+                message,
+                status,
+                more_info: MORE_INFO,
+                target: target.as_ref().map(TargetBody::from),
+            })
+            .collect(),
+        Error::Denied(denial) if denial.kind != DenialKind::Unauthorized => vec![ReasonBody {
+            code: &denial.code,
+            message: &denial.message,
+            status,
+            more_info: MORE_INFO,
+            target: None,
+        }],
+        _ => Vec::new(),
+    }
+}
+
+fn summary(error: &Error, action: Option<Action>) -> String {
+    match error {
+        Error::Refused(_) => format!("{}. See 'reasons' for more details.", what_failed(action)),
+        Error::Denied(denial) if denial.kind != DenialKind::Unauthorized => {
+            format!("{}. See 'reasons' for more details.", what_failed(action))
+        }
+        Error::Denied(_) | Error::Unauthenticated(_) => {
+            "The user does not have access to the specified resource".to_owned()
+        }
+        Error::Busy { .. } => "The gateway has too much to do. Wait and try again.".to_owned(),
+        Error::Unavailable { .. } => {
+            "Something that the gateway needs is away, and nothing was done. Try again later.".to_owned()
+        }
+        Error::Fault(_) | Error::Internal(_) => {
+            "Your request could not be processed. If the problem persists, note the Correlation-Id of this answer and \
+             tell the operator of the gateway."
+                .to_owned()
+        }
+    }
+}
+
+fn what_failed(action: Option<Action>) -> &'static str {
+    match action {
+        Some(Action::Create) => "Key could not be created",
+        Some(Action::List | Action::Head) => "Keys could not be listed",
+        Some(Action::Read) => "Key could not be retrieved",
+        Some(Action::ReadMetadata) => "Key metadata could not be retrieved",
+        Some(Action::ListVersions) => "Key versions could not be retrieved",
+        Some(Action::Delete) => "Key could not be deleted",
+        Some(Action::Wrap) => "Wrap with key could not be performed",
+        Some(Action::Unwrap) => "Unwrap with key could not be performed",
+        Some(Action::Rewrap) => "Rewrap with key could not be performed",
+        Some(Action::Rotate) => "Key could not be rotated",
+        None => "The request could not be performed",
+    }
+}
+
+/// Faults and defects have their details here and nowhere else.
+fn tell_the_operator(error: &Error) {
+    match error {
+        Error::Refused(_) | Error::Denied(_) => tracing::debug!(%error, "request refused"),
+        Error::Unauthenticated(_) => tracing::info!(%error, "request without a valid access token"),
+        Error::Busy { .. } => tracing::warn!("request turned away: too much to do"),
+        Error::Unavailable { .. } => tracing::warn!(%error, "request failed"),
+        Error::Fault(fault) => {
+            tracing::error!(plugin = fault.plugin, call = fault.call, kind = fault.kind.as_str(), %error, "plugin fault");
+        }
+        Error::Internal(_) => tracing::error!(%error, "request failed"),
+    }
+}

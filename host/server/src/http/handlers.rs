@@ -1,0 +1,18 @@
+//! The handlers: decode, call one use case, encode.
+
+pub mod actions;
+pub mod health;
+pub mod keys;
+pub mod token;
+pub mod versions;
+
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use keygate_core::ids::KeySelector;
+
+/// A key's name in a path. One that cannot even be decoded is nobody's.
+type KeyPath = Result<Path<String>, PathRejection>;
+
+fn selector(path: KeyPath) -> KeySelector {
+    path.map_or_else(|_| KeySelector::Impossible(String::new()), |Path(text)| KeySelector::parse(&text))
+}

@@ -1,0 +1,232 @@
+//! The engine for one gateway: a file on a local disk, kept by redb.
+
+mod error;
+mod open;
+mod owner;
+mod read;
+mod stage;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::{self, JoinHandle};
+
+use keygate_core::ids::{Alias, InstanceId, KeyId, VersionId};
+use keygate_core::key::{Key, KeyVersion};
+use keygate_core::ports::BoxFuture;
+use keygate_core::store::{Batch, KeyFilter, KeyStore, Page, PageRequest, StoreError, StoreResult};
+use redb::{Database, ReadableDatabase};
+use tokio::sync::{mpsc, oneshot};
+
+pub use error::OpenError;
+pub use owner::Holder;
+
+use error::Trouble;
+use open::{Connect, Opener};
+use read::View;
+use writer::{Answer, Job, Writer};
+
+/// How many jobs can wait for the writer. Callers beyond wait for a place.
+const QUEUE: usize = 1024;
+
+/// How to keep a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedbOptions {
+    /// Memory for pages of the file, in bytes. 128 MiB.
+    pub cache_bytes: usize,
+    /// The most batches that share a commit, 1 or more. 512.
+    pub max_group: usize,
+    /// What this program is called in the note beside the file, for whoever finds the file locked.
+    pub program: String,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 128 * 1024 * 1024,
+            max_group: 512,
+            program: concat!("keygate ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// What a store has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Durable commits.
+    pub commits: u64,
+    /// Batches that were acknowledged.
+    pub batches: u64,
+    /// Commits that failed.
+    pub failures: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    commits: AtomicU64,
+    batches: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// The database, or why there is none now.
+enum Slot {
+    Open(Database),
+    Closed(String),
+}
+
+/// What the store and its writer share.
+struct Shared {
+    slot: RwLock<Slot>,
+    stats: Counters,
+}
+
+impl Shared {
+    /// The database. Only the writer ever waits to replace it, so this waits only then.
+    fn slot(&self) -> RwLockReadGuard<'_, Slot> {
+        self.slot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the database, once nobody reads from it, and gives the old one back.
+    fn replace(&self, slot: Slot) -> Slot {
+        std::mem::replace(&mut *self.slot.write().unwrap_or_else(PoisonError::into_inner), slot)
+    }
+}
+
+/// A [`KeyStore`] in one file.
+///
+/// Reads are done where they are awaited and are short: microseconds for a key, and for a list one pass over a few bytes
+/// a key of the instance. Commits are done by a thread of the store's own, many at a time.
+///
+/// Dropping the store does what is in the queue, ends the thread and closes the file.
+pub struct RedbStore {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    /// Taken when the store is dropped, which is how the writer learns of it.
+    queue: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl RedbStore {
+    /// Opens the store in this file. A missing file is made with mode 0600, a missing directory with mode 0700.
+    ///
+    /// # Errors
+    /// When the file cannot be had, is in use, is not a store, is damaged, or was written by a newer Keygate; see
+    /// [`OpenError`].
+    pub fn open(path: &Path, options: RedbOptions) -> Result<Self, OpenError> {
+        Self::open_with(path, options, Arc::new(|builder, file| builder.create_with_backend(file)))
+    }
+
+    fn open_with(path: &Path, options: RedbOptions, connect: Connect) -> Result<Self, OpenError> {
+        let RedbOptions { cache_bytes, max_group, program } = options;
+        let opener = Opener { path: path.to_owned(), cache_bytes, program, connect };
+        let (database, file) = opener.open_or_create()?;
+        if let Err(error) = owner::write_note(path, &opener.program) {
+            tracing::warn!(path = %path.display(), %error, "cannot leave a note of who has the store open");
+        }
+        let shared = Arc::new(Shared { slot: RwLock::new(Slot::Open(database)), stats: Counters::default() });
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let writer = Writer { shared: Arc::clone(&shared), opener, file, queue: receiver, max_group: max_group.max(1) };
+        let thread = thread::Builder::new().name("keygate-store".to_owned());
+        let writer = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
+        Ok(Self { shared, path: path.to_owned(), queue: Some(sender), writer: Some(writer) })
+    }
+
+    /// What the store has done so far.
+    pub fn stats(&self) -> StoreStats {
+        let Counters { commits, batches, failures } = &self.shared.stats;
+        StoreStats { commits: commits.load(Relaxed), batches: batches.load(Relaxed), failures: failures.load(Relaxed) }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&View) -> Result<T, Trouble>) -> StoreResult<T> {
+        let outcome = match &*self.shared.slot() {
+            Slot::Open(database) => database.begin_read().map_err(Trouble::from).and_then(|view| read(&View(view))),
+            Slot::Closed(why) => Err(StoreError::Unavailable(why.clone()).into()),
+        };
+        outcome.map_err(|trouble| {
+            let error = StoreError::from(trouble);
+            if let (StoreError::Unavailable(_), Some(queue)) = (&error, &self.queue) {
+                // A full queue has somebody in it who will make the writer look.
+                drop(queue.try_send(Job::Mend));
+            }
+            error
+        })
+    }
+
+    async fn ask(&self, job: impl FnOnce(Answer) -> Job) -> StoreResult<()> {
+        let gone = || StoreError::Unavailable("the store's writer has ended; start Keygate again".to_owned());
+        let (answer, outcome) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(job(answer)).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        self.queue = None;
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!(path = %self.path.display(), "the store's writer had panicked");
+        }
+        // While the lock is still held, so that it is not the next holder's note.
+        if matches!(*self.shared.slot(), Slot::Open(_)) {
+            drop(owner::remove_note(&self.path));
+        }
+    }
+}
+
+impl KeyStore for RedbStore {
+    fn key(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Key>>> {
+        Box::pin(async move { self.read(|view| view.key(instance, key)) })
+    }
+
+    fn key_by_alias<'a>(&'a self, instance: InstanceId, alias: &'a Alias) -> BoxFuture<'a, StoreResult<Option<Key>>> {
+        Box::pin(async move { self.read(|view| view.key_by_alias(instance, alias)) })
+    }
+
+    fn version(
+        &self,
+        instance: InstanceId,
+        key: KeyId,
+        version: VersionId,
+    ) -> BoxFuture<'_, StoreResult<Option<KeyVersion>>> {
+        Box::pin(async move { self.read(|view| view.version(instance, key, version)) })
+    }
+
+    fn versions(
+        &self,
+        instance: InstanceId,
+        key: KeyId,
+        page: PageRequest,
+    ) -> BoxFuture<'_, StoreResult<Page<KeyVersion>>> {
+        Box::pin(async move { self.read(|view| view.versions(instance, key, page)) })
+    }
+
+    fn keys<'a>(
+        &'a self,
+        instance: InstanceId,
+        filter: &'a KeyFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'a, StoreResult<Page<Key>>> {
+        Box::pin(async move { self.read(|view| view.keys(instance, filter, page)) })
+    }
+
+    fn count<'a>(&'a self, instance: InstanceId, filter: &'a KeyFilter) -> BoxFuture<'a, StoreResult<usize>> {
+        Box::pin(async move { self.read(|view| view.count(instance, filter)) })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.ask(|answer| Job::Commit(batch, answer)))
+    }
+
+    fn check(&self) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(async move {
+            self.read(View::check)?;
+            self.ask(Job::Check).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

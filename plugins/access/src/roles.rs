@@ -1,0 +1,130 @@
+//! The table: which role may do what. `api-v2`, "Roles to actions", as data.
+
+/// A set of roles, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles(u8);
+
+impl Roles {
+    const READER: Self = Self(1);
+    const READER_PLUS: Self = Self(1 << 1);
+    const WRITER: Self = Self(1 << 2);
+    const MANAGER: Self = Self(1 << 3);
+    const KEY_PURGE: Self = Self(1 << 4);
+    const KMIP_ADAPTER_MANAGER: Self = Self(1 << 5);
+
+    const NONE: Self = Self(0);
+    /// Whoever may use keys.
+    const EVERYONE: Self = Self::READER.or(Self::READER_PLUS).or(Self::WRITER).or(Self::MANAGER);
+    /// Whoever may make keys.
+    const WRITERS: Self = Self::WRITER.or(Self::MANAGER);
+
+    const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the role of this name is in the set. An unknown role, an operator's own, is in none.
+    pub(crate) fn has(self, name: &str) -> bool {
+        let role = match name {
+            "Reader" => Self::READER,
+            "ReaderPlus" => Self::READER_PLUS,
+            "Writer" => Self::WRITER,
+            "Manager" => Self::MANAGER,
+            "KeyPurge" => Self::KEY_PURGE,
+            "KmipAdapterManager" => Self::KMIP_ADAPTER_MANAGER,
+            _ => Self::NONE,
+        };
+        self.0 & role.0 != 0
+    }
+}
+
+/// Who may ask at all, whatever their roles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Callers {
+    /// Users and services.
+    Any,
+    /// Services that hold one of the roles.
+    Services,
+}
+
+/// What an action is about, which decides how the scope of an assignment meets it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// One key that the request names.
+    Key,
+    /// Keys in general: a list, or a key that does not exist yet.
+    Keys,
+    /// The instance and what is in it besides keys.
+    Instance,
+}
+
+/// A row of the table.
+pub(crate) struct Row {
+    /// The IAM action, without `kms.` in front.
+    pub(crate) action: &'static str,
+    /// Who has it.
+    pub(crate) roles: Roles,
+    /// Who may ask.
+    pub(crate) callers: Callers,
+    /// What about.
+    pub(crate) about: About,
+}
+
+const fn row(action: &'static str, about: About, roles: Roles) -> Row {
+    Row { action, roles, callers: Callers::Any, about }
+}
+
+const fn services(action: &'static str, about: About, roles: Roles) -> Row {
+    Row { action, roles, callers: Callers::Services, about }
+}
+
+/// Every action there is. What is not here is denied.
+pub(crate) const TABLE: &[Row] = &[
+    row("secrets.list", About::Keys, Roles::EVERYONE.or(Roles::KMIP_ADAPTER_MANAGER)),
+    row("secrets.head", About::Keys, Roles::EVERYONE.or(Roles::KMIP_ADAPTER_MANAGER)),
+    row("secrets.readmetadata", About::Key, Roles::EVERYONE),
+    row("secrets.listkeyversions", About::Key, Roles::EVERYONE),
+    row("secrets.read", About::Key, Roles::READER_PLUS.or(Roles::WRITERS)),
+    row("secrets.wrap", About::Key, Roles::EVERYONE),
+    row("secrets.unwrap", About::Key, Roles::EVERYONE),
+    row("secrets.rewrap", About::Key, Roles::EVERYONE),
+    row("secrets.create", About::Keys, Roles::WRITERS),
+    row("secrets.rotate", About::Key, Roles::WRITERS),
+    row("secrets.setkeyfordeletion", About::Key, Roles::WRITERS),
+    row("secrets.unsetkeyfordeletion", About::Key, Roles::WRITERS),
+    row("secrets.sync", About::Key, Roles::WRITERS),
+    row("secrets.disable", About::Key, Roles::MANAGER),
+    row("secrets.enable", About::Key, Roles::MANAGER),
+    row("secrets.delete", About::Key, Roles::MANAGER),
+    row("secrets.restore", About::Key, Roles::MANAGER),
+    row("secrets.patch", About::Key, Roles::MANAGER),
+    row("secrets.purge", About::Key, Roles::KEY_PURGE),
+    row("secrets.createalias", About::Key, Roles::WRITERS),
+    row("secrets.deletealias", About::Key, Roles::WRITERS),
+    row("secrets-with-policy-overrides.create", About::Keys, Roles::MANAGER),
+    row("keyrings.list", About::Instance, Roles::EVERYONE.or(Roles::KMIP_ADAPTER_MANAGER)),
+    row("keyrings.create", About::Instance, Roles::WRITERS),
+    row("keyrings.delete", About::Instance, Roles::MANAGER),
+    row("policies.read", About::Key, Roles::MANAGER),
+    row("policies.write", About::Key, Roles::MANAGER),
+    row("instancepolicies.read", About::Instance, Roles::MANAGER),
+    row("instancepolicies.write", About::Instance, Roles::MANAGER),
+    row("instance.readallowedipport", About::Instance, Roles::MANAGER),
+    row("importtoken.create", About::Instance, Roles::WRITERS),
+    row("importtoken.read", About::Instance, Roles::WRITERS),
+    row("registrations.list", About::Key, Roles::EVERYONE),
+    services("registrations.create", About::Key, Roles::EVERYONE),
+    services("registrations.merge", About::Key, Roles::EVERYONE),
+    services("registrations.write", About::Key, Roles::EVERYONE),
+    services("registrations.delete", About::Key, Roles::EVERYONE),
+    services("secrets.eventack", About::Keys, Roles::EVERYONE),
+    row("kmip-management.create", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
+    row("kmip-management.list", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
+    row("kmip-management.read", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
+    row("kmip-management.delete", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
+];
+
+/// The row of an action.
+pub(crate) fn find(action: &str) -> Option<&'static Row> {
+    let action = action.strip_prefix("kms.")?;
+    TABLE.iter().find(|row| row.action == action)
+}

@@ -1,0 +1,224 @@
+//! A plugin's memory.
+//!
+//! A sandbox is born and dropped for one call, and its first page of 64 KiB is by far its cheapest: a slot of the
+//! host's pool is reset with one memset. So the allocator of a plugin hands out addresses upwards from the end of its
+//! static data and takes back only the newest block, which is enough for a vector that grows. It asks for more memory
+//! when the page is full, as far as the host lets it.
+//!
+//! The export macros install it. A plugin that allocates and frees a lot (a parser of large policies, say) names
+//! `system_allocator` in the macro and gets that of the standard library instead.
+
+/// The free part of the memory: from `next` up to `end`.
+#[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code, reason = "the allocator is for wasm32"))]
+#[derive(Clone, Copy)]
+struct Free {
+    next: usize,
+    end: usize,
+}
+
+#[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code, reason = "the allocator is for wasm32"))]
+impl Free {
+    /// Takes `size` bytes at a multiple of `align` (a power of two). `more` is asked for at least so many bytes when
+    /// they are not there, and says where the new ones are.
+    fn take(
+        &mut self,
+        size: usize,
+        align: usize,
+        more: impl FnOnce(usize) -> Option<core::ops::Range<usize>>,
+    ) -> Option<usize> {
+        let start = self.next.checked_next_multiple_of(align)?;
+        let stop = start.checked_add(size)?;
+        if stop <= self.end {
+            self.next = stop;
+            return Some(start);
+        }
+        // `align` bytes of slack, for memory that does not join what we have.
+        let new = more((stop - self.end).checked_add(align)?)?;
+        if new.start != self.end {
+            self.next = new.start;
+        }
+        self.end = new.end;
+        let start = self.next.checked_next_multiple_of(align)?;
+        let stop = start.checked_add(size)?;
+        if stop > self.end {
+            return None;
+        }
+        self.next = stop;
+        Some(start)
+    }
+
+    /// Takes a block back if it is the newest.
+    fn give(&mut self, start: usize, size: usize) {
+        if start + size == self.next {
+            self.next = start;
+        }
+    }
+
+    /// Changes a block's size, where it is if it is the newest or shrinks. The answer is where it is now.
+    fn resize(
+        &mut self,
+        start: usize,
+        old: usize,
+        new: usize,
+        align: usize,
+        more: impl FnOnce(usize) -> Option<core::ops::Range<usize>>,
+    ) -> Option<usize> {
+        if new <= old && start + old != self.next {
+            return Some(start);
+        }
+        self.give(start, old);
+        self.take(new, align, more)
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod bump {
+    #![allow(unsafe_code, reason = "a global allocator cannot be written without")]
+
+    use core::alloc::{GlobalAlloc, Layout};
+    use core::arch::wasm32::{memory_grow, memory_size};
+    use core::cell::Cell;
+    use core::ptr;
+
+    use super::Free;
+
+    const PAGE: usize = 65_536;
+
+    /// The allocator.
+    pub struct Bump(Cell<Free>);
+
+    // SAFETY: the target has no threads; nothing else can enter while a function of the allocator runs.
+    unsafe impl Sync for Bump {}
+
+    impl Bump {
+        /// One that has not looked at the memory yet.
+        pub const fn new() -> Self {
+            Self(Cell::new(Free { next: 0, end: 0 }))
+        }
+
+        fn free(&self) -> Free {
+            let free = self.0.get();
+            if free.end != 0 {
+                return free;
+            }
+            unsafe extern "C" {
+                // The linker's: where the static data ends. Only the address means something.
+                static __heap_base: u8;
+            }
+            Free { next: (&raw const __heap_base).addr(), end: memory_size(0) * PAGE }
+        }
+    }
+
+    impl Default for Bump {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
+    fn grow(bytes: usize) -> Option<core::ops::Range<usize>> {
+        let pages = bytes.div_ceil(PAGE);
+        let before = memory_grow(0, pages);
+        if before == usize::MAX { None } else { Some(before * PAGE..(before + pages).saturating_mul(PAGE)) }
+    }
+
+    // SAFETY: blocks lie between the static data and the end of the memory, are aligned, and do not overlap, because
+    // `next` only falls back to the start of a block that was given back.
+    unsafe impl GlobalAlloc for Bump {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            let mut free = self.free();
+            let Some(start) = free.take(layout.size(), layout.align(), grow) else { return ptr::null_mut() };
+            self.0.set(free);
+            ptr::with_exposed_provenance_mut(start)
+        }
+
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            let mut free = self.free();
+            free.give(block.addr(), layout.size());
+            self.0.set(free);
+        }
+
+        unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            let mut free = self.free();
+            let Some(start) = free.resize(block.addr(), layout.size(), size, layout.align(), grow) else {
+                return ptr::null_mut();
+            };
+            self.0.set(free);
+            if start == block.addr() {
+                return block;
+            }
+            let moved = ptr::with_exposed_provenance_mut(start);
+            // SAFETY: a block that moved is larger now, and lies behind the old one or in other memory.
+            unsafe { ptr::copy_nonoverlapping(block, moved, layout.size()) };
+            moved
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub use bump::Bump;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none(_: usize) -> Option<core::ops::Range<usize>> {
+        None
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_apart() {
+        let mut free = Free { next: 1_001, end: 2_000 };
+        assert_eq!(free.take(10, 1, none), Some(1_001));
+        assert_eq!(free.take(16, 16, none), Some(1_024));
+        assert_eq!(free.take(960, 8, none), Some(1_040));
+        assert_eq!(free.take(0, 1, none), Some(2_000));
+        assert_eq!(free.take(1, 1, none), None);
+        assert_eq!(free.next, 2_000, "a refusal changes nothing");
+    }
+
+    #[test]
+    fn only_the_newest_block_comes_back() {
+        let mut free = Free { next: 0x1000, end: 0x2000 };
+        let a = free.take(16, 8, none).unwrap();
+        let b = free.take(16, 8, none).unwrap();
+        free.give(a, 16);
+        assert_eq!(free.next, b + 16);
+        free.give(b, 16);
+        assert_eq!(free.next, b);
+    }
+
+    #[test]
+    fn the_newest_block_grows_in_place() {
+        let mut free = Free { next: 0x1000, end: 0x1100 };
+        let a = free.take(16, 8, none).unwrap();
+        assert_eq!(free.resize(a, 16, 64, 8, none), Some(a));
+        assert_eq!(free.next, a + 64);
+        assert_eq!(free.resize(a, 64, 0x200, 8, |_| Some(0x1100..0x2000)), Some(a), "into new memory, too");
+        assert_eq!(free.next, a + 0x200);
+        assert_eq!(free.resize(a, 0x200, 32, 8, none), Some(a));
+        assert_eq!(free.next, a + 32);
+    }
+
+    #[test]
+    fn an_older_block_moves_to_grow() {
+        let mut free = Free { next: 0x1000, end: 0x1100 };
+        let a = free.take(16, 8, none).unwrap();
+        let b = free.take(8, 8, none).unwrap();
+        assert_eq!(free.resize(a, 16, 3, 8, none), Some(a), "shrinking needs no room");
+        assert_eq!(free.next, b + 8);
+        assert_eq!(free.resize(a, 16, 17, 8, none), Some(b + 8));
+        assert_eq!(free.resize(b, 8, 0x1000, 8, none), None, "not beyond the end");
+        assert_eq!(free.resize(b, 8, usize::MAX, 8, |_| Some(0..usize::MAX)), None);
+    }
+
+    #[test]
+    fn asks_for_more_when_full() {
+        let mut free = Free { next: 0xff00, end: 0x1_0000 };
+        assert_eq!(free.take(0x200, 8, |_| Some(0x1_0000..0x2_0000)), Some(0xff00), "joins what was left");
+        assert_eq!(free.end, 0x2_0000);
+        let mut free = Free { next: 0xff00, end: 0x1_0000 };
+        assert_eq!(free.take(0x200, 8, |_| Some(0x3_0000..0x4_0000)), Some(0x3_0000), "or starts anew");
+        let mut free = Free { next: 0xff00, end: 0x1_0000 };
+        assert_eq!(free.take(usize::MAX, 8, |_| Some(0..usize::MAX)), None);
+    }
+}

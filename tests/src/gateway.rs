@@ -1,0 +1,235 @@
+//! A gateway in a process of its own, in dev mode, on a free port and in a directory that goes with it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long a gateway may take to start. Compiling the plugins for the first time takes most of it.
+const START: Duration = Duration::from_secs(120);
+
+/// The first line that `keygate serve --dev --json` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ready {
+    /// Where the API is.
+    pub url: String,
+    /// Where access tokens are had.
+    pub iam_url: String,
+    /// Two instances.
+    pub instances: Vec<String>,
+    /// By the names of the dev identities.
+    pub api_keys: BTreeMap<String, String>,
+}
+
+/// A running gateway. It is killed when this is dropped, unless it was ended before.
+pub struct Gateway {
+    child: Child,
+    /// What it said when it was ready.
+    pub ready: Ready,
+    data: PathBuf,
+    _directory: Option<tempfile::TempDir>,
+}
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    if let Some(program) = std::env::var_os("KEYGATE_BIN") {
+        return program.into();
+    }
+    // target/debug/deps/a-test -> target/debug/keygate
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let program = test.ancestors().nth(2).expect("a test lies in a target directory").join("keygate");
+    assert!(program.exists(), "{} is not there: run `cargo xtask test`", program.display());
+    program
+}
+
+impl Gateway {
+    /// Starts one with a directory of its own.
+    pub async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// Starts one with more environment variables and arguments.
+    pub async fn start_with(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data = directory.path().join("data");
+        Self::launch(data, environment, arguments, Some(directory)).await
+    }
+
+    /// Starts one on a directory that was there before.
+    pub async fn start_in(data: &Path) -> Self {
+        Self::launch(data.to_owned(), &[], &[], None).await
+    }
+
+    async fn launch(
+        data: PathBuf,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+        directory: Option<tempfile::TempDir>,
+    ) -> Self {
+        let mut command = Command::new(program());
+        command
+            .args(["serve", "--dev", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("the gateway can be started");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
+        let line = tokio::time::timeout(START, lines.next_line())
+            .await
+            .expect("the gateway is ready in time")
+            .expect("its output can be read")
+            .expect("it says that it is ready before it ends");
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        Self { child, ready, data, _directory: directory }
+    }
+
+    /// Where its state is.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Kills it with SIGKILL: no chance to tidy up.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
+    /// Asks it to end and returns its exit code.
+    pub async fn stop(mut self) -> Option<i32> {
+        let status = std::process::Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()));
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended.expect("it ends in time").expect("it can be waited for").code()
+    }
+
+    /// A client that is somebody, in an instance (0 or 1).
+    pub async fn client(&self, identity: &str, instance: usize) -> Client {
+        let http = reqwest::Client::new();
+        let key = self.ready.api_keys.get(identity).unwrap_or_else(|| panic!("there is no {identity}"));
+        let form = [("grant_type", "urn:ibm:params:oauth:grant-type:apikey"), ("apikey", key.as_str())];
+        let response = http
+            .post(format!("{}/identity/token", self.ready.iam_url))
+            .form(&form)
+            .send()
+            .await
+            .expect("the token endpoint answers");
+        assert_eq!(response.status(), 200);
+        let body: Value = response.json().await.expect("JSON");
+        Client {
+            http,
+            url: self.ready.url.clone(),
+            token: body["access_token"].as_str().expect("an access token").to_owned(),
+            instance: self.ready.instances[instance].clone(),
+        }
+    }
+}
+
+/// The gateway's log: shown where the tests' output is, if somebody asks for it.
+fn log() -> Stdio {
+    if std::env::var_os("KEYGATE_TEST_LOG").is_some() { Stdio::inherit() } else { Stdio::null() }
+}
+
+/// Somebody with an access token.
+#[derive(Clone)]
+pub struct Client {
+    /// The connections.
+    pub http: reqwest::Client,
+    /// Where the API is.
+    pub url: String,
+    /// The access token.
+    pub token: String,
+    /// The instance that requests are about.
+    pub instance: String,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body, `null` where there is none.
+    pub body: Value,
+}
+
+impl Reply {
+    /// The only resource in the body.
+    pub fn resource(&self) -> &Value {
+        &self.body["resources"][0]
+    }
+
+    /// The first reason's code, of an error.
+    pub fn code(&self) -> &str {
+        self.resource()["reasons"][0]["code"].as_str().unwrap_or("")
+    }
+}
+
+impl Client {
+    /// A request under `/api/v2`, with the headers that all have.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        self.http
+            .request(method, format!("{}/api/v2{path}", self.url))
+            .bearer_auth(&self.token)
+            .header("Bluemix-Instance", &self.instance)
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let request = self.request(method, path);
+        let request = match body {
+            Some(body) => request.body(body.to_string()),
+            None => request,
+        };
+        reply(request).await
+    }
+
+    /// Makes a root key and returns its id.
+    pub async fn create_root_key(&self, name: &str) -> String {
+        let reply = self.send("POST", "/keys", Some(create_body(name, false))).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        reply.resource()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// Sends a request and reads the answer.
+pub async fn reply(request: reqwest::RequestBuilder) -> Reply {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let bytes = response.bytes().await.expect("the answer's body");
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    Reply { status, headers, body }
+}
+
+/// The body that makes a generated key.
+pub fn create_body(name: &str, extractable: bool) -> Value {
+    serde_json::json!({
+        "metadata": {"collectionType": "application/vnd.ibm.kms.key+json", "collectionTotal": 1},
+        "resources": [{"type": "application/vnd.ibm.kms.key+json", "name": name, "extractable": extractable}],
+    })
+}
+
+/// The Python that has the SDK, as `cargo xtask test` made it.
+pub fn python() -> OsString {
+    std::env::var_os("KEYGATE_TEST_PYTHON").expect("the client tests need the SDK: run `cargo xtask test`")
+}

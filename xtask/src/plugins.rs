@@ -1,0 +1,210 @@
+//! Builds the plugins: compiles each for `wasm32-unknown-unknown`, makes a component of it, and writes that with its
+//! digest to `target/plugins`.
+//!
+//! The bytes depend on the sources and the compiler alone: no path of the building machine gets into them.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const PROFILE: &str = "guest";
+
+/// The shadow stack of a guest, in bytes. Stack, static data and heap share the first page of 64 KiB: a larger stack
+/// makes every call dearer.
+const STACK_BYTES: u32 = 16_384;
+
+/// Which plugins to build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Which {
+    /// The plugins that are shipped.
+    Builtin,
+    /// The guests that the tests need.
+    Tests,
+    /// Both.
+    #[default]
+    All,
+}
+
+/// A plugin to build.
+struct Plugin {
+    /// The package it is in.
+    package: &'static str,
+    /// The feature that makes the package this plugin, if it can be several.
+    feature: Option<&'static str>,
+    /// The name of the file.
+    name: &'static str,
+}
+
+const BUILTIN: &[Plugin] = &[
+    Plugin { package: "keygate-plugin-aes-gcm", feature: None, name: "aes-gcm" },
+    Plugin { package: "keygate-plugin-access", feature: None, name: "access" },
+];
+
+const TESTS: &[Plugin] = &[
+    Plugin { package: "keygate-guest-hostile", feature: Some("backend"), name: "hostile-backend" },
+    Plugin { package: "keygate-guest-hostile", feature: Some("rule"), name: "hostile-rule" },
+];
+
+/// Builds plugins into `target/plugins` and guests of the tests into `target/plugins/test`, each `NAME.wasm` with a
+/// `NAME.wasm.sha256` beside it, in the format of `sha256sum`. Says what it did on stderr.
+///
+/// # Errors
+/// A missing target that rustup cannot add, code that does not compile, or a component that would need more than
+/// Keygate's own interfaces.
+pub(crate) fn build(which: Which) -> Result<()> {
+    let place = Place::find()?;
+    ensure_target(&place)?;
+    let plugins = place.target.join("plugins");
+    if which != Which::Tests {
+        build_all(&place, BUILTIN, &plugins)?;
+    }
+    if which != Which::Builtin {
+        build_all(&place, TESTS, &plugins.join("test"))?;
+    }
+    Ok(())
+}
+
+fn build_all(place: &Place, plugins: &[Plugin], directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    for plugin in plugins {
+        let core = place.compile(plugin).with_context(|| format!("cannot compile plugin {}", plugin.name))?;
+        let component =
+            componentize(&core).with_context(|| format!("cannot make a component of plugin {}", plugin.name))?;
+        let digest = install(directory, plugin.name, &component)?;
+        let mut stderr = io::stderr().lock();
+        writeln!(stderr, "{:<16} {:>8} bytes  sha256 {digest}", plugin.name, component.len())?;
+    }
+    Ok(())
+}
+
+/// Where things are.
+struct Place {
+    cargo: OsString,
+    workspace: PathBuf,
+    target: PathBuf,
+    cargo_home: PathBuf,
+}
+
+impl Place {
+    fn find() -> Result<Self> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(&cargo)
+            .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run cargo")?;
+        ensure!(output.status.success(), "cargo metadata failed: {}", output.status);
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+        let path = |name: &str| {
+            metadata[name].as_str().map(PathBuf::from).with_context(|| format!("cargo metadata has no {name}"))
+        };
+        let cargo_home = std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+            .context("no home directory: set CARGO_HOME")?;
+        Ok(Self { cargo, workspace: path("workspace_root")?, target: path("target_directory")?, cargo_home })
+    }
+
+    /// Compiles a plugin and reads the core module.
+    fn compile(&self, plugin: &Plugin) -> Result<Vec<u8>> {
+        let mut command = Command::new(&self.cargo);
+        command
+            .current_dir(&self.workspace)
+            // `--crate-type`: with an rlib beside it, cargo would leave link-time optimisation out.
+            .args(["rustc", "--quiet", "--lib", "--crate-type", "cdylib"])
+            .args(["--package", plugin.package, "--target", TARGET, "--profile", PROFILE])
+            .arg("--target-dir")
+            .arg(&self.target)
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags().join("\x1f"))
+            // Both would end up in front of our flags, or around them.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_BUILD_RUSTFLAGS")
+            .stdout(io::stderr());
+        if let Some(feature) = plugin.feature {
+            command.args(["--features", feature]);
+        }
+        let status = command.status().context("cannot run cargo")?;
+        ensure!(status.success(), "cargo rustc failed: {status}; its messages are above");
+        let file = self.target.join(TARGET).join(PROFILE).join(plugin.package.replace('-', "_")).with_extension("wasm");
+        fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
+    }
+
+    /// The compiler's flags: the stack, and other names for the paths of this machine (the last one that fits counts).
+    fn flags(&self) -> Vec<String> {
+        let mut remap = vec![(self.cargo_home.clone(), "cargo")];
+        if let Ok(sources) = fs::read_dir(self.cargo_home.join("registry").join("src")) {
+            remap.extend(sources.flatten().map(|source| (source.path(), "crates")));
+        }
+        remap.push((self.workspace.clone(), "keygate"));
+        let mut flags = vec![format!("-Clink-arg=-zstack-size={STACK_BYTES}")];
+        flags.extend(remap.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+        flags
+    }
+}
+
+/// Adds the compiler's target, where it is not there.
+fn ensure_target(place: &Place) -> Result<()> {
+    let output = Command::new("rustc")
+        .current_dir(&place.workspace)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .context("cannot run rustc")?;
+    let libraries = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() && Path::new(libraries.trim()).is_dir() {
+        return Ok(());
+    }
+    writeln!(io::stderr(), "adding the compiler's target {TARGET}")?;
+    let added = Command::new("rustup")
+        .current_dir(&place.workspace)
+        .args(["target", "add", TARGET])
+        .stdout(io::stderr())
+        .status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => bail!("the compiler's target {TARGET} is missing: run `rustup target add {TARGET}` and try again"),
+    }
+}
+
+/// Makes a component of a core module, and sees to it that it asks for nothing but Keygate's interfaces.
+fn componentize(core: &[u8]) -> Result<Vec<u8>> {
+    let component = wit_component::ComponentEncoder::default().validate(true).module(core)?.encode()?;
+    let decoded = wit_component::decode(&component)?;
+    let resolve = decoded.resolve();
+    let imports = resolve.worlds.iter().flat_map(|(_, world)| world.imports.keys());
+    for name in imports.map(|key| resolve.name_world_key(key)) {
+        ensure!(
+            name.starts_with("keygate:"),
+            "it imports {name}, which no host of Keygate has: a dependency must be expecting another platform"
+        );
+    }
+    Ok(component)
+}
+
+/// Writes the component and its digest; returns the digest.
+fn install(directory: &Path, name: &str, component: &[u8]) -> Result<String> {
+    let file = format!("{name}.wasm");
+    let digest = Sha256::digest(component).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    replace(&directory.join(&file), component)?;
+    replace(&directory.join(format!("{file}.sha256")), format!("{digest}  {file}\n").as_bytes())?;
+    Ok(digest)
+}
+
+/// Writes a file so that nobody ever reads half of it: a server that watches it may be running.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, bytes)
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
