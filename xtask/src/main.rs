@@ -39,7 +39,7 @@ enum Command {
     },
     /// Build the plugins as components into target/plugins.
     Plugins {
-        /// Which: the built-in plugins, the guests of the tests, or both.
+        /// Which: the built-in plugins, the guests of the tests, or all of them and the examples.
         #[arg(value_enum, default_value_t)]
         which: plugins::Which,
     },

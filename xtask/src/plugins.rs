@@ -3,15 +3,16 @@
 //!
 //! The bytes depend on the sources and the compiler alone: no path of the building machine gets into them.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
+
+use crate::project::Project;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "guest";
@@ -27,7 +28,7 @@ pub(crate) enum Which {
     Builtin,
     /// The guests that the tests need.
     Tests,
-    /// Both.
+    /// All of them, and the examples.
     #[default]
     All,
 }
@@ -52,29 +53,34 @@ const TESTS: &[Plugin] = &[
     Plugin { package: "keygate-guest-hostile", feature: Some("rule"), name: "hostile-rule" },
 ];
 
-/// Builds plugins into `target/plugins` and guests of the tests into `target/plugins/test`, each `NAME.wasm` with a
+const EXAMPLES: &[Plugin] = &[Plugin { package: "keygate-example-freeze", feature: None, name: "freeze" }];
+
+/// Builds plugins into `target/plugins`, guests of the tests into `test` below it, examples into `examples`; each `NAME.wasm` with a
 /// `NAME.wasm.sha256` beside it, in the format of `sha256sum`. Says what it did on stderr.
 ///
 /// # Errors
 /// A missing target that rustup cannot add, code that does not compile, or a component that would need more than
 /// Keygate's own interfaces.
 pub(crate) fn build(which: Which) -> Result<()> {
-    let place = Place::find()?;
-    ensure_target(&place)?;
-    let plugins = place.target.join("plugins");
+    let project = Project::find()?;
+    ensure_target(&project)?;
+    let plugins = project.target.join("plugins");
     if which != Which::Tests {
-        build_all(&place, BUILTIN, &plugins)?;
+        build_all(&project, BUILTIN, &plugins)?;
     }
     if which != Which::Builtin {
-        build_all(&place, TESTS, &plugins.join("test"))?;
+        build_all(&project, TESTS, &plugins.join("test"))?;
+    }
+    if which == Which::All {
+        build_all(&project, EXAMPLES, &plugins.join("examples"))?;
     }
     Ok(())
 }
 
-fn build_all(place: &Place, plugins: &[Plugin], directory: &Path) -> Result<()> {
+fn build_all(project: &Project, plugins: &[Plugin], directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for plugin in plugins {
-        let core = place.compile(plugin).with_context(|| format!("cannot compile plugin {}", plugin.name))?;
+        let core = project.compile(plugin).with_context(|| format!("cannot compile plugin {}", plugin.name))?;
         let component =
             componentize(&core).with_context(|| format!("cannot make a component of plugin {}", plugin.name))?;
         let digest = install(directory, plugin.name, &component)?;
@@ -84,50 +90,18 @@ fn build_all(place: &Place, plugins: &[Plugin], directory: &Path) -> Result<()> 
     Ok(())
 }
 
-/// Where things are.
-struct Place {
-    cargo: OsString,
-    workspace: PathBuf,
-    target: PathBuf,
-    cargo_home: PathBuf,
-}
-
-impl Place {
-    fn find() -> Result<Self> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(&cargo)
-            .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run cargo")?;
-        ensure!(output.status.success(), "cargo metadata failed: {}", output.status);
-        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-        let path = |name: &str| {
-            metadata[name].as_str().map(PathBuf::from).with_context(|| format!("cargo metadata has no {name}"))
-        };
-        let cargo_home = std::env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
-            .context("no home directory: set CARGO_HOME")?;
-        Ok(Self { cargo, workspace: path("workspace_root")?, target: path("target_directory")?, cargo_home })
-    }
-
+impl Project {
     /// Compiles a plugin and reads the core module.
     fn compile(&self, plugin: &Plugin) -> Result<Vec<u8>> {
-        let mut command = Command::new(&self.cargo);
+        let mut command = self.cargo();
         command
-            .current_dir(&self.workspace)
             // `--crate-type`: with an rlib beside it, cargo would leave link-time optimisation out.
             .args(["rustc", "--quiet", "--lib", "--crate-type", "cdylib"])
             .args(["--package", plugin.package, "--target", TARGET, "--profile", PROFILE])
-            .arg("--target-dir")
-            .arg(&self.target)
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags().join("\x1f"))
             // Both would end up in front of our flags, or around them.
             .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_BUILD_RUSTFLAGS")
-            .stdout(io::stderr());
+            .env_remove("CARGO_BUILD_RUSTFLAGS");
         if let Some(feature) = plugin.feature {
             command.args(["--features", feature]);
         }
@@ -143,7 +117,7 @@ impl Place {
         if let Ok(sources) = fs::read_dir(self.cargo_home.join("registry").join("src")) {
             remap.extend(sources.flatten().map(|source| (source.path(), "crates")));
         }
-        remap.push((self.workspace.clone(), "keygate"));
+        remap.push((self.root.clone(), "keygate"));
         let mut flags = vec![format!("-Clink-arg=-zstack-size={STACK_BYTES}")];
         flags.extend(remap.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
         flags
@@ -151,9 +125,9 @@ impl Place {
 }
 
 /// Adds the compiler's target, where it is not there.
-fn ensure_target(place: &Place) -> Result<()> {
+fn ensure_target(project: &Project) -> Result<()> {
     let output = Command::new("rustc")
-        .current_dir(&place.workspace)
+        .current_dir(&project.root)
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
         .context("cannot run rustc")?;
@@ -163,7 +137,7 @@ fn ensure_target(place: &Place) -> Result<()> {
     }
     writeln!(io::stderr(), "adding the compiler's target {TARGET}")?;
     let added = Command::new("rustup")
-        .current_dir(&place.workspace)
+        .current_dir(&project.root)
         .args(["target", "add", TARGET])
         .stdout(io::stderr())
         .status();
