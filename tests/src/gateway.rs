@@ -33,7 +33,7 @@ pub struct Gateway {
     /// What it said when it was ready.
     pub ready: Ready,
     data: PathBuf,
-    _directory: Option<tempfile::TempDir>,
+    directory: Option<tempfile::TempDir>,
 }
 
 /// The program under test.
@@ -72,6 +72,7 @@ impl Gateway {
         arguments: &[&str],
         directory: Option<tempfile::TempDir>,
     ) -> Self {
+        let log = directory.as_ref().map(|directory| directory.path().join(LOG));
         let mut command = Command::new(program());
         command
             .args(["serve", "--dev", "--json", "--listen", "127.0.0.1:0", "--data"])
@@ -80,7 +81,7 @@ impl Gateway {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log())
+            .stderr(stderr(log.as_deref()))
             .kill_on_drop(true);
         let mut child = command.spawn().expect("the gateway can be started");
         let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
@@ -90,12 +91,18 @@ impl Gateway {
             .expect("its output can be read")
             .expect("it says that it is ready before it ends");
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
-        Self { child, ready, data, _directory: directory }
+        Self { child, ready, data, directory }
     }
 
     /// Where its state is.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// What it logged so far. One that was started on a directory of somebody else's has no log.
+    pub fn log(&self) -> Vec<u8> {
+        let directory = self.directory.as_ref().expect("a gateway with a directory of its own");
+        std::fs::read(directory.path().join(LOG)).expect("a log: is KEYGATE_TEST_LOG set?")
     }
 
     /// Its process.
@@ -138,9 +145,16 @@ impl Gateway {
     }
 }
 
-/// The gateway's log: shown where the tests' output is, if somebody asks for it.
-fn log() -> Stdio {
-    if std::env::var_os("KEYGATE_TEST_LOG").is_some() { Stdio::inherit() } else { Stdio::null() }
+/// The log, beside the data directory.
+const LOG: &str = "log";
+
+/// Where the gateway logs to: where the tests' output is, if somebody asks for it.
+fn stderr(log: Option<&Path>) -> Stdio {
+    match log {
+        _ if std::env::var_os("KEYGATE_TEST_LOG").is_some() => Stdio::inherit(),
+        Some(path) => std::fs::File::create(path).expect("a log file").into(),
+        None => Stdio::null(),
+    }
 }
 
 /// Somebody with an access token.

@@ -17,16 +17,20 @@
 //! ```
 //!
 //! `As` names a dev identity, `Instance: second` the other instance (`none` leaves the header out). In an answer,
-//! `{{uuid}}`, `{{date}}`, `{{base64}}`, `{{text}}` and `{{number}}` stand for any of that kind; with a name behind a
-//! colon the value is kept, and `{{name}}` puts it into later requests and answers. `{{instance}}`, `{{instance2}}` and
-//! `{{api_key:NAME}}` are known from the start. A body must be the same to the last field; of the headers, those that
-//! are named.
+//! `{{uuid}}`, `{{date}}`, `{{base64}}`, `{{jwt}}`, `{{text}}` and `{{number}}` stand for any of that kind; with a name
+//! behind a colon the value is kept, and `{{name}}` puts it into later requests and answers. What is kept under two names
+//! must be two values. `{{instance}}`, `{{instance2}}` and `{{api_key:NAME}}` are known from the start. A body must be the
+//! same to the last field, unless it has a field `"..."`; of the headers, those that are named.
+//!
+//! Where an error is expected and no body is written, it is the API's error body with the reasons that stand behind the
+//! status, each with its target: `400 MISSING_FIELD_ERR field:name, BAD_BODY_ERR`. Without reasons it is the 401 body.
+//! What holds of every answer is not written either: see `everywhere`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::{Client, Gateway, Reply, reply};
 
@@ -49,6 +53,7 @@ pub async fn run(gateway: &Gateway, case: &Path) -> Vec<String> {
 
 struct Runner<'a> {
     gateway: &'a Gateway,
+    http: reqwest::Client,
     clients: BTreeMap<String, Client>,
     kept: BTreeMap<String, String>,
 }
@@ -75,7 +80,7 @@ impl<'a> Runner<'a> {
         for (name, key) in &gateway.ready.api_keys {
             kept.insert(format!("api_key:{name}"), key.clone());
         }
-        Self { gateway, clients: BTreeMap::new(), kept }
+        Self { gateway, http: reqwest::Client::new(), clients: BTreeMap::new(), kept }
     }
 
     async fn exchange(&mut self, text: &str) -> Vec<String> {
@@ -88,7 +93,7 @@ impl<'a> Runner<'a> {
     async fn send(&mut self, request: &Message<'_>) -> Reply {
         let (method, path) = request.first.split_once(' ').expect("a method and a path");
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut builder = reqwest::Client::new().request(method, format!("{}{path}", self.gateway.ready.url));
+        let mut builder = self.http.request(method, format!("{}{path}", self.gateway.ready.url));
         let mut instance = Some(self.kept["instance"].clone());
         for (name, value) in &request.headers {
             match *name {
@@ -126,19 +131,25 @@ impl<'a> Runner<'a> {
 
     fn compare(&mut self, expected: &Message<'_>, reply: &Reply) -> Vec<String> {
         let mut problems = Vec::new();
-        if expected.first != reply.status.to_string() {
-            problems.push(format!("status {} instead of {}; body {}", reply.status, expected.first, reply.body));
+        let (status, reasons) = expected.first.split_once(' ').unwrap_or((expected.first, ""));
+        if status != reply.status.to_string() {
+            problems.push(format!("status {} instead of {status}; body {}", reply.status, reply.body));
             return problems;
         }
+        everywhere(reply, &mut problems);
+        let body = match expected.body {
+            "" if reply.status >= 400 && !reply.body.is_null() => error_body(reply.status, reasons),
+            "" if reasons.is_empty() => Value::Null,
+            "" => return vec![format!("no body instead of {reasons}")],
+            text => serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}")),
+        };
+        // Once to keep values, which may stand behind what is compared with them, and once in earnest.
+        self.value("body", &body, &reply.body, &mut Vec::new());
         for (name, value) in &expected.headers {
             let found = reply.headers.get(*name).and_then(|found| found.to_str().ok()).unwrap_or("(absent)");
             let value = Value::String((*value).to_owned());
             self.value(&format!("header {name}"), &value, &Value::String(found.to_owned()), &mut problems);
         }
-        let body = match expected.body {
-            "" => Value::Null,
-            text => serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}")),
-        };
         self.value("body", &body, &reply.body, &mut problems);
         problems
     }
@@ -146,13 +157,14 @@ impl<'a> Runner<'a> {
     fn value(&mut self, at: &str, expected: &Value, found: &Value, problems: &mut Vec<String>) {
         match (expected, found) {
             (Value::Object(wanted), Value::Object(there)) => {
-                for (name, value) in wanted {
+                for (name, value) in wanted.iter().filter(|(name, _)| *name != MORE) {
                     match there.get(name) {
                         Some(found) => self.value(&format!("{at}.{name}"), value, found, problems),
                         None => problems.push(format!("{at}.{name} is not there")),
                     }
                 }
-                for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
+                let is_complete = !wanted.contains_key(MORE);
+                for name in there.keys().filter(|name| is_complete && !wanted.contains_key(*name)) {
                     problems.push(format!("{at}.{name} is too much: {}", there[name]));
                 }
             }
@@ -183,30 +195,99 @@ impl<'a> Runner<'a> {
         };
         let whole = pattern.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
         let (kind, name) = match whole.map(|inner| inner.split_once(':').unwrap_or((inner, ""))) {
-            Some((kind, name)) if matches!(kind, "uuid" | "date" | "base64" | "text" | "number") => (kind, name),
+            Some((kind, name)) if KINDS.contains(&kind) => (kind, name),
             _ => {
                 let expected = self.fill(pattern);
                 return if expected == text { Ok(()) } else { Err(format!("{text} instead of {expected}")) };
             }
         };
-        let fits = match kind {
-            "uuid" => text.len() == 36 && text.split('-').map(str::len).eq([8, 4, 4, 4, 12]),
-            "date" => text.len() == 20 && text.ends_with('Z') && text.as_bytes()[10] == b'T',
-            "base64" => !text.is_empty() && text.len().is_multiple_of(4) && !text.contains(['{', ' ', '-', '_']),
-            "number" => found.is_number(),
-            _ => found.is_string(),
-        };
-        if !fits {
+        if !fits(kind, found, &text) {
             return Err(format!("{text} is no {kind}"));
         }
         match self.kept.get(name) {
             _ if name.is_empty() => Ok(()),
             Some(before) if *before != text => Err(format!("{text}, and {name} was {before}")),
             Some(_) => Ok(()),
-            None => {
-                self.kept.insert(name.to_owned(), text);
-                Ok(())
-            }
+            None => match self.kept.iter().find(|(_, value)| **value == text) {
+                Some((other, _)) => Err(format!("{text} is {other} already")),
+                None => {
+                    self.kept.insert(name.to_owned(), text);
+                    Ok(())
+                }
+            },
         }
+    }
+}
+
+/// A field of this name says that there may be others.
+const MORE: &str = "...";
+
+const KINDS: [&str; 6] = ["uuid", "date", "base64", "jwt", "text", "number"];
+
+fn fits(kind: &str, found: &Value, text: &str) -> bool {
+    let base64 = |part: &str, more: &[char]| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
+    };
+    match kind {
+        "uuid" => {
+            text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+                && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f' | '-'))
+        }
+        "date" => text.len() == 20 && text.ends_with('Z') && text.as_bytes()[10] == b'T',
+        "base64" => text.len().is_multiple_of(4) && base64(text.trim_end_matches('='), &['+', '/']),
+        "jwt" => text.split('.').count() == 3 && text.split('.').all(|part| base64(part, &['-', '_'])),
+        "number" => found.is_number(),
+        _ => found.is_string() && !text.is_empty(),
+    }
+}
+
+/// The error body with these reasons (`CODE` or `CODE kind:name`, with commas between).
+fn error_body(status: u16, reasons: &str) -> Value {
+    let phrase = reqwest::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
+    let reasons: Vec<Value> = reasons
+        .split(", ")
+        .filter(|reason| !reason.is_empty())
+        .map(|reason| {
+            let (code, target) = reason.split_once(' ').unwrap_or((reason, ""));
+            let mut body = json!({
+                "code": code, "message": "{{text}}", "status": status,
+                "moreInfo": "https://cloud.ibm.com/apidocs/key-protect",
+            });
+            if let Some((kind, name)) = target.split_once(':') {
+                body["target"] = json!({"type": kind, "name": name});
+            }
+            body
+        })
+        .collect();
+    let resource = match reasons.is_empty() {
+        true => json!({"errorMsg": format!("{phrase}: The user does not have access to the specified resource")}),
+        false => json!({"errorMsg": "{{text}}", "reasons": reasons}),
+    };
+    json!({
+        "metadata": {"collectionType": "application/vnd.ibm.kms.error+json", "collectionTotal": 1},
+        "resources": [resource],
+    })
+}
+
+/// What holds of every answer: it has a correlation id, and none of the API's bodies is plain `application/json`. The
+/// text of an error begins with the status in words, and the body of a list counts its resources.
+fn everywhere(reply: &Reply, problems: &mut Vec<String>) {
+    let header = |name| reply.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let id = header("correlation-id");
+    if !fits("uuid", &Value::Null, &id.to_ascii_lowercase()) {
+        problems.push(format!("the correlation id is {id:?}"));
+    }
+    let Some(resources) = reply.body["resources"].as_array() else { return };
+    let (content_type, metadata) = (header("content-type"), &reply.body["metadata"]);
+    if !content_type.starts_with("application/vnd.ibm.kms.") || !content_type.ends_with("+json") {
+        problems.push(format!("the content type is {content_type:?}"));
+    }
+    if metadata["collectionTotal"] != resources.len() {
+        problems.push(format!("metadata are {metadata} and there are {} resources", resources.len()));
+    }
+    let Some(text) = resources.first().and_then(|resource| resource["errorMsg"].as_str()) else { return };
+    let phrase = reqwest::StatusCode::from_u16(reply.status).ok().and_then(|status| status.canonical_reason());
+    if phrase.is_none_or(|phrase| !text.starts_with(&format!("{phrase}: "))) {
+        problems.push(format!("the error's text is {text:?}"));
     }
 }

@@ -136,11 +136,8 @@ fn ensure_target(project: &Project) -> Result<()> {
         return Ok(());
     }
     writeln!(io::stderr(), "adding the compiler's target {TARGET}")?;
-    let added = Command::new("rustup")
-        .current_dir(&project.root)
-        .args(["target", "add", TARGET])
-        .stdout(io::stderr())
-        .status();
+    let added =
+        Command::new("rustup").current_dir(&project.root).args(["target", "add", TARGET]).stdout(io::stderr()).status();
     match added {
         Ok(status) if status.success() => Ok(()),
         _ => bail!("the compiler's target {TARGET} is missing: run `rustup target add {TARGET}` and try again"),

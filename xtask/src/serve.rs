@@ -17,7 +17,8 @@ pub(crate) fn serve(arguments: &[OsString]) -> Result<()> {
     plugins::build(Which::Builtin)?;
     let project = Project::find()?;
     say("building the gateway (the first time takes some minutes)");
-    run(project.cargo().args(["build", "--locked", "--package", "keygate"]), "its messages are above")?;
+    // The whole workspace's features, so that the tests do not build the heavy crates again with others.
+    run(project.cargo().args(["build", "--locked", "--workspace", "--bin", "keygate"]), "its messages are above")?;
     let configured = arguments.iter().any(|argument| {
         let text = argument.to_string_lossy();
         text == "--dev" || text == "--config" || text.starts_with("--config=")

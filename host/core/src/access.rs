@@ -211,6 +211,8 @@ pub enum Verdict {
     Allow(Vec<Obligation>),
     /// No.
     Deny(Denial),
+    /// There was no room to ask every rule in time. Nothing is allowed; asking again may help.
+    Busy,
 }
 
 /// The decision, and how it came about.

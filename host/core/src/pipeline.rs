@@ -299,6 +299,7 @@ pub fn settle(mut key: Key, now: Timestamp) -> Key {
 fn permit(decision: &Decision) -> Result<(), Error> {
     match &decision.verdict {
         Verdict::Deny(denial) => Err(Error::Denied(denial.clone())),
+        Verdict::Busy => Err(Error::Busy { retry_after: std::time::Duration::from_secs(1) }),
         Verdict::Allow(obligations) => match obligations.first() {
             None => Ok(()),
             Some(obligation) => Err(Error::Denied(Denial {

@@ -15,9 +15,6 @@ use crate::faults::CallError;
 use crate::manifest::Mode;
 use crate::sandbox::{Plugin, bounded};
 
-/// The reason code of a denial for want of a sandbox to ask a rule in.
-pub(crate) const POLICY_BUSY: &str = "POLICY_BUSY_ERR";
-
 /// A rule in its place.
 pub(crate) struct Rule {
     pub(crate) plugin: Arc<Plugin<RuleContract>>,
@@ -32,7 +29,7 @@ enum Heard {
     Said(Decided),
     /// It failed, or answered with an error. Counts as a refusal.
     Fault(String),
-    /// There was no sandbox to ask it in. Counts as a refusal too: an unasked rule could have said no.
+    /// There was no sandbox to ask it in. Nothing is allowed then: an unasked rule could have said no.
     Busy,
 }
 
@@ -113,6 +110,7 @@ struct Fold {
     allowed: bool,
     obligations: Vec<Obligation>,
     denial: Option<Denial>,
+    busy: bool,
 }
 
 impl Fold {
@@ -147,13 +145,17 @@ impl Fold {
                 ReasonCode::PolicyFault.as_str(),
                 "A policy rule failed, so the request is refused; tell the operator of the gateway",
             )),
-            Heard::Busy => Some(refusal(POLICY_BUSY, "Too many requests are being decided; try again in a moment")),
+            Heard::Busy => {
+                self.busy = true;
+                None
+            }
         };
-        if self.denial.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.busy || self.denial.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn finish(self) -> Decision {
         let verdict = match self.denial {
+            _ if self.busy => Verdict::Busy,
             Some(denial) => Verdict::Deny(denial),
             None if self.allowed => Verdict::Allow(self.obligations),
             None => Verdict::Deny(Denial {
@@ -202,6 +204,7 @@ mod tests {
         match &decision.verdict {
             Verdict::Allow(_) => "allowed",
             Verdict::Deny(denial) => &denial.code,
+            Verdict::Busy => "busy",
         }
     }
 
@@ -234,7 +237,7 @@ mod tests {
         let decision = decided(vec![(true, allow()), (true, Heard::Fault("trapped".to_owned())), (true, allow())]);
         assert_eq!(code(&decision), "POLICY_FAULT_ERR");
         assert_eq!(decision.trail[1].answer, Answer::Fault("trapped".to_owned()));
-        assert_eq!(code(&decided(vec![(true, allow()), (true, Heard::Busy)])), POLICY_BUSY);
+        assert_eq!(code(&decided(vec![(true, allow()), (true, Heard::Busy)])), "busy");
     }
 
     #[test]

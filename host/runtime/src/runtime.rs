@@ -78,7 +78,7 @@ impl Runtime {
     /// The policy chain of whichever generation is live when it is asked.
     ///
     /// Its denials for reasons of its own: `UNAUTHORIZED_ERR` (401) when no rule allowed the request, `POLICY_FAULT_ERR`
-    /// (403) when a rule failed, `POLICY_BUSY_ERR` (403) when there was no sandbox to ask a rule in.
+    /// (403) when a rule failed. Without a sandbox to ask a rule in it is busy, which allows nothing either.
     pub fn gate(&self) -> Arc<dyn PolicyGate> {
         Arc::clone(&self.registry) as _
     }

@@ -231,7 +231,7 @@ async fn without_a_free_sandbox_a_call_is_refused_as_busy() {
     tokio::task::yield_now().await;
     assert_eq!(backend.probe(CALL).await, Err(BackendError::Busy(None)));
     let decision = decide(&runtime).await;
-    assert!(matches!(&decision.verdict, Verdict::Deny(d) if d.code == "POLICY_BUSY_ERR"), "{decision:?}");
+    assert_eq!(decision.verdict, Verdict::Busy);
     assert_eq!(fault(looping.await.unwrap()).kind, FaultKind::Deadline);
     assert_eq!(backend.probe(CALL).await, Ok(()));
 }
@@ -253,6 +253,29 @@ async fn a_plugin_that_misbehaves_while_it_is_loaded_is_not_loaded() {
     ];
     let entries: Vec<Value> =
         places.iter().map(|(place, deed, _)| hostile(&format!("{place}-{deed}"), place, deed)).collect();
+    let told = refused(&runtime(), &manifest(&entries)).await;
+    for (place, deed, expected) in places {
+        assert!(told.contains(&format!("plugin `{place}-{deed}`: {expected}")), "{expected:?} is not in:\n{told}");
+    }
+    assert_eq!(told.lines().count(), places.len(), "{told}");
+}
+
+#[tokio::test]
+async fn a_backend_that_is_merely_wrong_is_found_out_before_it_is_given_a_key() {
+    let places = [
+        ("wrap", "echo", "probe: it wraps the same plaintext to the same ciphertext twice"),
+        ("unwrap", "echo", "probe: it does not unwrap what it wrapped"),
+        ("export-key", "echo", "probe: it gives away the material of a root key"),
+        ("generate-key", "echo", "probe: backend `generate-key-echo` does not take this key-ref"),
+    ];
+    let entries: Vec<Value> = places
+        .iter()
+        .map(|(place, deed, _)| {
+            let mut entry = hostile(&format!("{place}-{deed}"), place, deed);
+            entry["settings"]["loading"] = Value::Bool(true);
+            entry
+        })
+        .collect();
     let told = refused(&runtime(), &manifest(&entries)).await;
     for (place, deed, expected) in places {
         assert!(told.contains(&format!("plugin `{place}-{deed}`: {expected}")), "{expected:?} is not in:\n{told}");

@@ -15,6 +15,7 @@ pub mod backend {
 
             world any-backend {
                 import keygate:host/log@0.1.0;
+                import keygate:host/clock@0.1.0;
                 import keygate:host/random@0.1.0;
                 import keygate:host/secrets@0.1.0;
                 import keygate:host/pkcs11@0.1.0;

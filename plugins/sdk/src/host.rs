@@ -35,6 +35,17 @@ pub mod log {
     }
 }
 
+/// The gateway's clock. Granted as `clock`; backends only: a rule finds the time in the question.
+pub mod clock {
+    /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted. Not monotonic.
+    pub fn now_unix_ms() -> u64 {
+        #[cfg(target_arch = "wasm32")]
+        return crate::bindings::backend::keygate::host::clock::now_unix_ms();
+        #[cfg(not(target_arch = "wasm32"))]
+        crate::testing::now_unix_ms()
+    }
+}
+
 /// Entropy of the host's cryptographically secure generator. Granted as `random`; backends only.
 pub mod random {
     use zeroize::Zeroizing;

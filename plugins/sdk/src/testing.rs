@@ -29,6 +29,7 @@ struct FakeHost {
     secrets: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     unavailable: BTreeMap<String, String>,
     random: u64,
+    now_unix_ms: u64,
 }
 
 thread_local! {
@@ -58,6 +59,11 @@ pub fn set_unavailable(name: &str, why: Option<&str>) {
     });
 }
 
+/// Sets the clock, which starts at the epoch and stands still.
+pub fn set_clock(unix_ms: u64) {
+    HOST.with_borrow_mut(|host| host.now_unix_ms = unix_ms);
+}
+
 /// What was logged since the last time, oldest first.
 pub fn take_log() -> Vec<LogLine> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.log))
@@ -65,6 +71,10 @@ pub fn take_log() -> Vec<LogLine> {
 
 pub(crate) fn emit(level: Level, message: &str, fields: Vec<(String, String)>) {
     HOST.with_borrow_mut(|host| host.log.push(LogLine { level, message: message.to_owned(), fields }));
+}
+
+pub(crate) fn now_unix_ms() -> u64 {
+    HOST.with_borrow(|host| host.now_unix_ms)
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): well spread, repeatable, and of no use as a secret.

@@ -3,6 +3,7 @@
 
 mod component;
 mod file;
+mod proof;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,8 +182,19 @@ impl Loader<'_> {
             description: description.clone(),
         };
         // A token or a secret that is slow to come has as long as the plugin gives it.
-        let probed = backend.probe(CALL).await;
+        let probed = match backend.probe(CALL).await {
+            Ok(()) => proof::prove(&backend, CALL).await,
+            Err(error) => Err(error.into()),
+        };
         probed.map_err(|e| {
+            let proof::Unproven::Failed(e) = e else {
+                return vec![load_error(
+                    &plugin.facts,
+                    LoadStep::Probe,
+                    e.to_string(),
+                    "do not use it; tell its author",
+                )];
+            };
             let mend = match &e {
                 BackendError::Unavailable { .. } | BackendError::Busy(_) => "see that what it needs is there",
                 BackendError::Fault(_) => "see its log lines, and raise its limits or get a version without this fault",

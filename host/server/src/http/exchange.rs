@@ -112,7 +112,7 @@ pub async fn refuse(app: &App, intake: &Intake, event: &str, action: Option<Acti
 
 /// The same for a request that asks for nothing there is. That is told to those only who say who they are.
 pub async fn refuse_unknown(app: &App, request: Request, event: &str, error: Error) -> Response {
-    let intake = Intake::of(request);
+    let intake = Intake::of(&request);
     let error = match authenticate(app, request.headers()) {
         Ok(principal) => {
             intake.is(&principal);

@@ -18,6 +18,12 @@ pub struct Hostile {
 }
 
 impl Hostile {
+    /// Misbehaves, if this is the place for it, and the time: who tries the plugin out while loading it finds nothing,
+    /// unless the settings say so.
+    fn enter_in(&self, call: &Call, function: &str) -> Option<Deed> {
+        if call.request_id == "load" && !self.settings.loading { None } else { self.enter(function) }
+    }
+
     /// Misbehaves, if this is the place for it.
     fn enter(&self, function: &str) -> Option<Deed> {
         let deed = self.settings.enter(function)?;
@@ -81,25 +87,25 @@ impl Backend for Hostile {
         Ok(())
     }
 
-    fn generate_key(&self, _call: &Call, identity: &KeyIdentity, spec: &KeySpec) -> Result<KeyRef> {
+    fn generate_key(&self, call: &Call, identity: &KeyIdentity, spec: &KeySpec) -> Result<KeyRef> {
         // Out of bounds: no key-ref is empty.
-        if let Some(answer) = bytes(self.enter("generate-key"), 0, identity.key_id.as_bytes()) {
+        if let Some(answer) = bytes(self.enter_in(call, "generate-key"), 0, identity.key_id.as_bytes()) {
             return Ok(answer);
         }
         Ok(toy::key_ref(number(spec.kind), identity, &random::bytes(spec.bits / 8)))
     }
 
-    fn import_key(&self, _call: &Call, identity: &KeyIdentity, spec: &KeySpec, material: &[u8]) -> Result<KeyRef> {
+    fn import_key(&self, call: &Call, identity: &KeyIdentity, spec: &KeySpec, material: &[u8]) -> Result<KeyRef> {
         // Out of bounds: a key-ref has at most 16,384 bytes.
-        if let Some(answer) = bytes(self.enter("import-key"), 16_385, material) {
+        if let Some(answer) = bytes(self.enter_in(call, "import-key"), 16_385, material) {
             return Ok(answer);
         }
         Ok(toy::key_ref(number(spec.kind), identity, material))
     }
 
-    fn export_key(&self, _call: &Call, key: &Key) -> Result<SecretBytes> {
+    fn export_key(&self, call: &Call, key: &Key) -> Result<SecretBytes> {
         // Out of bounds: more than `max-material`.
-        if let Some(answer) = bytes(self.enter("export-key"), 7_501, &key.reference) {
+        if let Some(answer) = bytes(self.enter_in(call, "export-key"), 7_501, &key.reference) {
             return Ok(answer.into());
         }
         match self.open(key)? {
@@ -108,18 +114,18 @@ impl Backend for Hostile {
         }
     }
 
-    fn wrap(&self, _call: &Call, key: &Key, plaintext: &[u8], aad: &[u8]) -> Result<Vec<u8>> {
+    fn wrap(&self, call: &Call, key: &Key, plaintext: &[u8], aad: &[u8]) -> Result<Vec<u8>> {
         // Out of bounds: at most 1,024 bytes longer than the plaintext.
-        if let Some(answer) = bytes(self.enter("wrap"), plaintext.len() + 1_025, plaintext) {
+        if let Some(answer) = bytes(self.enter_in(call, "wrap"), plaintext.len() + 1_025, plaintext) {
             return Ok(answer);
         }
         let (_, material) = self.open(key)?;
         Ok(toy::wrap(material, &key.identity, &random::bytes(toy::NONCE as u32), plaintext, aad))
     }
 
-    fn generate_data_key(&self, _call: &Call, key: &Key, len: u32, aad: &[u8]) -> Result<DataKey> {
+    fn generate_data_key(&self, call: &Call, key: &Key, len: u32, aad: &[u8]) -> Result<DataKey> {
         // Out of bounds: not the length that was asked for.
-        if let Some(plaintext) = bytes(self.enter("generate-data-key"), len as usize + 1, aad) {
+        if let Some(plaintext) = bytes(self.enter_in(call, "generate-data-key"), len as usize + 1, aad) {
             return Ok(DataKey { plaintext: plaintext.into(), wrapped: vec![0x55; 64] });
         }
         let (_, material) = self.open(key)?;
@@ -128,9 +134,9 @@ impl Backend for Hostile {
         Ok(DataKey { plaintext, wrapped })
     }
 
-    fn unwrap(&self, _call: &Call, key: &Key, wrapped: &[u8], aad: &[u8]) -> Result<SecretBytes> {
+    fn unwrap(&self, call: &Call, key: &Key, wrapped: &[u8], aad: &[u8]) -> Result<SecretBytes> {
         // Out of bounds: more than `max-plaintext`.
-        if let Some(answer) = bytes(self.enter("unwrap"), MAX as usize + 1, wrapped) {
+        if let Some(answer) = bytes(self.enter_in(call, "unwrap"), MAX as usize + 1, wrapped) {
             return Ok(answer.into());
         }
         let (_, material) = self.open(key)?;
@@ -140,7 +146,7 @@ impl Backend for Hostile {
 
     fn rewrap(
         &self,
-        _call: &Call,
+        call: &Call,
         source: &Key,
         target: &Key,
         wrapped: &[u8],
@@ -148,7 +154,7 @@ impl Backend for Hostile {
         target_aad: &[u8],
     ) -> Result<Vec<u8>> {
         // Out of bounds: more than 1,024 bytes longer than any plaintext that was in it.
-        if let Some(answer) = bytes(self.enter("rewrap"), wrapped.len() + 1_025, wrapped) {
+        if let Some(answer) = bytes(self.enter_in(call, "rewrap"), wrapped.len() + 1_025, wrapped) {
             return Ok(answer);
         }
         let (_, from) = self.open(source)?;
@@ -157,14 +163,14 @@ impl Backend for Hostile {
         Ok(toy::wrap(to, &target.identity, &random::bytes(toy::NONCE as u32), &plaintext, target_aad))
     }
 
-    fn destroy_key(&self, _call: &Call, _key: &Key) -> Result<()> {
-        self.enter("destroy-key");
+    fn destroy_key(&self, call: &Call, _key: &Key) -> Result<()> {
+        self.enter_in(call, "destroy-key");
         Ok(())
     }
 
-    fn random(&self, _call: &Call, len: u32) -> Result<SecretBytes> {
+    fn random(&self, call: &Call, len: u32) -> Result<SecretBytes> {
         // Out of bounds: not the length that was asked for.
-        if let Some(answer) = bytes(self.enter("random"), len as usize + 1, &[]) {
+        if let Some(answer) = bytes(self.enter_in(call, "random"), len as usize + 1, &[]) {
             return Ok(answer.into());
         }
         Ok(random::bytes(len))

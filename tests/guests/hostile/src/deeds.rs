@@ -51,6 +51,8 @@ pub struct Settings {
     /// What.
     #[serde(rename = "do")]
     pub deed: Option<Deed>,
+    /// Whether also while the host tries the backend out. `configure`, `describe` and `probe` do not look at this.
+    pub loading: bool,
 }
 
 impl Settings {
