@@ -23,7 +23,8 @@ pub struct Ready {
     pub iam_url: String,
     /// Two instances.
     pub instances: Vec<String>,
-    /// By the names of the dev identities.
+    /// By the names of the dev identities; none without dev mode.
+    #[serde(default)]
     pub api_keys: BTreeMap<String, String>,
 }
 
@@ -66,23 +67,32 @@ impl Gateway {
         Self::launch(data.to_owned(), &[], &[], None).await
     }
 
+    /// Starts one from a configuration, as an operator does. There are no dev identities.
+    pub async fn start_configured(config: &Path) -> Self {
+        let mut command = Command::new(program());
+        command.args(["serve", "--json", "--config"]).arg(config);
+        let data = config.parent().expect("a directory").to_owned();
+        Self::spawn(command, data, None).await
+    }
+
     async fn launch(
         data: PathBuf,
         environment: &[(&str, &str)],
         arguments: &[&str],
         directory: Option<tempfile::TempDir>,
     ) -> Self {
-        let log = directory.as_ref().map(|directory| directory.path().join(LOG));
         let mut command = Command::new(program());
         command
             .args(["serve", "--dev", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
             .args(arguments)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(stderr(log.as_deref()))
-            .kill_on_drop(true);
+            .envs(environment.iter().copied());
+        Self::spawn(command, data, directory).await
+    }
+
+    async fn spawn(mut command: Command, data: PathBuf, directory: Option<tempfile::TempDir>) -> Self {
+        let log = directory.as_ref().map(|directory| directory.path().join(LOG));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr(log.as_deref())).kill_on_drop(true);
         let mut child = command.spawn().expect("the gateway can be started");
         let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
         let line = tokio::time::timeout(START, lines.next_line())
@@ -125,9 +135,14 @@ impl Gateway {
 
     /// A client that is somebody, in an instance (0 or 1).
     pub async fn client(&self, identity: &str, instance: usize) -> Client {
-        let http = reqwest::Client::new();
         let key = self.ready.api_keys.get(identity).unwrap_or_else(|| panic!("there is no {identity}"));
-        let form = [("grant_type", "urn:ibm:params:oauth:grant-type:apikey"), ("apikey", key.as_str())];
+        self.client_with(key, instance).await
+    }
+
+    /// A client with this API key, in an instance.
+    pub async fn client_with(&self, api_key: &str, instance: usize) -> Client {
+        let http = reqwest::Client::new();
+        let form = [("grant_type", "urn:ibm:params:oauth:grant-type:apikey"), ("apikey", api_key)];
         let response = http
             .post(format!("{}/identity/token", self.ready.iam_url))
             .form(&form)

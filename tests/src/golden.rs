@@ -37,7 +37,8 @@ use crate::gateway::{Client, Gateway, Reply, reply};
 /// Runs a case; returns what is wrong, a line each.
 pub async fn run(gateway: &Gateway, case: &Path) -> Vec<String> {
     let mut runner = Runner::new(gateway);
-    let mut files: Vec<_> = fs::read_dir(case).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(case).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     assert!(!files.is_empty(), "{} has no exchanges", case.display());
     for file in files {
@@ -68,7 +69,8 @@ fn message(text: &str) -> Message<'_> {
     let (head, body) = text.trim_start().split_once("\n\n").unwrap_or((text.trim(), ""));
     let mut lines = head.lines();
     let first = lines.next().expect("a first line").trim();
-    let headers = lines.map(|line| line.split_once(':').expect("a header")).map(|(n, v)| (n.trim(), v.trim())).collect();
+    let headers =
+        lines.map(|line| line.split_once(':').expect("a header")).map(|(n, v)| (n.trim(), v.trim())).collect();
     Message { first, headers, body: body.trim() }
 }
 

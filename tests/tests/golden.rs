@@ -19,7 +19,8 @@ async fn every_exchange_comes_out_as_written() {
     let mut groups = tokio::task::JoinSet::new();
     let mut cases = 0;
     for group in folders(&root) {
-        let selected: Vec<_> = folders(&group).into_iter().filter(|case| case.to_string_lossy().contains(&only)).collect();
+        let selected: Vec<_> =
+            folders(&group).into_iter().filter(|case| case.to_string_lossy().contains(&only)).collect();
         cases += selected.len();
         groups.spawn(async move {
             let gateway = Gateway::start().await;

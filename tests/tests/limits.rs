@@ -18,7 +18,7 @@ async fn wrap(client: &Client, id: &str, plaintext: &str) -> Value {
 
 /// Rotates a key many times, and looks at everything that each of its versions wrapped.
 async fn rotate_many_times(client: &Client, id: &str, payload: impl Fn(usize) -> Option<Value>) {
-    let mut wrapped = vec![wrap(client, id, &encode(b"before the first rotation"))].into_iter().collect::<Vec<_>>();
+    let mut wrapped = vec![wrap(client, id, &encode(b"before the first rotation")).await];
     for n in 1..=ROTATIONS {
         let reply = client.send("POST", &format!("/keys/{id}/actions/rotate"), payload(n)).await;
         assert_eq!(reply.status, 204, "rotation {n}: {reply:?}");

@@ -64,7 +64,8 @@ struct Wrapped {
 impl Wrapped {
     async fn new(manager: &Client) -> Self {
         let id = manager.create_root_key("of the matrix").await;
-        let wrapped = manager.send("POST", &format!("/keys/{id}/actions/wrap"), Some(json!({"plaintext": "AAAA"}))).await;
+        let wrapped =
+            manager.send("POST", &format!("/keys/{id}/actions/wrap"), Some(json!({"plaintext": "AAAA"}))).await;
         Self { id, ciphertext: wrapped.body["ciphertext"].clone() }
     }
 
@@ -121,7 +122,8 @@ async fn every_role_may_do_what_the_table_says_and_no_more() {
                 let right = if allowed { reply.status == row.success } else { is_the_refusal(&reply) };
                 if !right {
                     let (method, path, status) = (row.method, row.path, reply.status);
-                    problems.push(format!("{identity}: {method} {path} in instance {instance}: {status} {}", reply.body));
+                    problems
+                        .push(format!("{identity}: {method} {path} in instance {instance}: {status} {}", reply.body));
                 }
             }
         }
@@ -156,7 +158,8 @@ async fn who_may_not_gets_one_answer_whatever_is_asked_and_whatever_is_there() {
                     let reply = send(client, row, id, body.clone()).await;
                     if !is_the_refusal(&reply) {
                         let (method, path, status) = (row.method, row.path, reply.status);
-                        problems.push(format!("{name}: {method} {path} of {id} with {body:?}: {status} {}", reply.body));
+                        problems
+                            .push(format!("{name}: {method} {path} of {id} with {body:?}: {status} {}", reply.body));
                     }
                 }
             }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// What the API answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaType {
+pub(super) enum MediaType {
     /// Keys.
     Key,
     /// What an action gave.
@@ -23,7 +23,7 @@ pub enum MediaType {
 
 impl MediaType {
     /// The type's name.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Key => "application/vnd.ibm.kms.key+json",
             Self::KeyAction => "application/vnd.ibm.kms.key_action+json",
@@ -34,10 +34,10 @@ impl MediaType {
 }
 
 /// The header that `HEAD /keys` answers in.
-pub const KEY_TOTAL: HeaderName = HeaderName::from_static("key-total");
+pub(super) const KEY_TOTAL: HeaderName = HeaderName::from_static("key-total");
 
 /// An answer.
-pub struct Answer {
+pub(super) struct Answer {
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Option<Bytes>,
@@ -65,7 +65,7 @@ impl From<NotJson> for keygate_core::error::Error {
 
 impl Answer {
     /// No body.
-    pub fn empty(status: StatusCode) -> Self {
+    pub(super) fn empty(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), body: None }
     }
 
@@ -73,7 +73,7 @@ impl Answer {
     ///
     /// # Errors
     /// When the value has no JSON form, which is a defect.
-    pub fn json<T: Serialize>(status: StatusCode, kind: MediaType, value: &T, size: usize) -> Result<Self, NotJson> {
+    pub(super) fn json<T: Serialize>(status: StatusCode, kind: MediaType, value: &T, size: usize) -> Result<Self, NotJson> {
         let mut body = Zeroizing::new(Vec::with_capacity(size.max(1024)));
         serde_json::to_writer(&mut *body, value)?;
         let headers = vec![(CONTENT_TYPE, HeaderValue::from_static(kind.as_str()))];
@@ -82,7 +82,7 @@ impl Answer {
 
     /// With one more header.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }

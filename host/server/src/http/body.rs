@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 /// A JSON object whose fields are looked up in any case. The last of several wins.
 #[derive(Default)]
-pub struct Object<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Object<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -47,7 +47,7 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// `BAD_BODY_ERR` when it is not a JSON object.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Error> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Error> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
@@ -62,7 +62,7 @@ impl<'a> Object<'a> {
     }
 
     /// Whether it has no fields.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -73,12 +73,12 @@ impl<'a> Object<'a> {
     }
 
     /// Whether a field is there and not `null`.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.raw(name).is_some()
     }
 
     /// A field, or `None` where it is absent, `null`, or of another type; the latter is noted in `problems`.
-    pub fn get<T: Deserialize<'a>>(&self, name: &str, what: &str, problems: &mut Problems) -> Option<T> {
+    pub(super) fn get<T: Deserialize<'a>>(&self, name: &str, what: &str, problems: &mut Problems) -> Option<T> {
         let raw = self.raw(name)?;
         match serde_json::from_str(raw.get()) {
             Ok(value) => Some(value),
@@ -90,17 +90,17 @@ impl<'a> Object<'a> {
     }
 
     /// A text.
-    pub fn text(&self, name: &str, problems: &mut Problems) -> Option<String> {
+    pub(super) fn text(&self, name: &str, problems: &mut Problems) -> Option<String> {
         self.get(name, "a string", problems)
     }
 
     /// A list of texts; an absent one is empty.
-    pub fn texts(&self, name: &str, problems: &mut Problems) -> Vec<String> {
+    pub(super) fn texts(&self, name: &str, problems: &mut Problems) -> Vec<String> {
         self.get(name, "an array of strings", problems).unwrap_or_default()
     }
 
     /// Secret bytes in base64.
-    pub fn secret(&self, name: &str, problems: &mut Problems) -> Option<SecretBytes> {
+    pub(super) fn secret(&self, name: &str, problems: &mut Problems) -> Option<SecretBytes> {
         let text: Zeroizing<String> = Zeroizing::new(self.text(name, problems)?);
         match encoding::decode_secret(&text) {
             Ok(bytes) => Some(bytes),
@@ -115,7 +115,7 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// `BAD_BODY_ERR` when there are no metadata, or not exactly one resource.
-    pub fn only_resource(&self) -> Result<Object<'a>, Error> {
+    pub(super) fn only_resource(&self) -> Result<Object<'a>, Error> {
         let mut problems = Problems::default();
         let metadata: Option<Object<'a>> = self.get("metadata", "an object", &mut problems);
         if metadata.is_none_or(|metadata| metadata.is_empty()) {

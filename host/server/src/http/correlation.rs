@@ -15,17 +15,17 @@ const HEADER: HeaderName = HeaderName::from_static("correlation-id");
 
 /// A request's correlation id, in its extensions.
 #[derive(Clone, Debug)]
-pub struct CorrelationId(String);
+pub(super) struct CorrelationId(String);
 
 impl CorrelationId {
     /// The text: a UUID in any of its written forms.
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// Finds or makes the id, opens the request's span, and puts the id into the answer.
-pub async fn correlate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn correlate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let given = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).and_then(|text| {
         // As it was written: the client will look for that.
         uuid::Uuid::try_parse(text).ok().map(|_| text.to_owned())

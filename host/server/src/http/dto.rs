@@ -1,13 +1,13 @@
 //! The shapes of the API (`api-contract`, b), and the ways from bodies to inputs and from outcomes to bodies.
 
-pub mod action;
-pub mod key;
+pub(super) mod action;
+pub(super) mod key;
 
 use serde::Serialize;
 
 /// Around every list.
 #[derive(Serialize)]
-pub struct Collection<T> {
+pub(super) struct Collection<T> {
     metadata: CollectionMetadata,
     resources: Vec<T>,
 }
@@ -23,14 +23,14 @@ struct CollectionMetadata {
 
 impl<T> Collection<T> {
     /// These resources, of the given type. `resources` is written even when there are none (`api-contract`, fact 5).
-    pub fn new(collection_type: &'static str, resources: Vec<T>) -> Self {
+    pub(super) fn new(collection_type: &'static str, resources: Vec<T>) -> Self {
         let metadata = CollectionMetadata { collection_type, collection_total: resources.len(), total_count: None };
         Self { metadata, resources }
     }
 
     /// With the number of resources that there are in all.
     #[must_use]
-    pub fn with_total(mut self, total: Option<usize>) -> Self {
+    pub(super) fn with_total(mut self, total: Option<usize>) -> Self {
         self.metadata.total_count = total;
         self
     }

@@ -65,7 +65,7 @@ impl<'a> From<&'a Target> for TargetBody<'a> {
 }
 
 /// Writes the answer to a request that failed.
-pub fn respond(error: &Error, action: Option<Action>) -> Response {
+pub(super) fn respond(error: &Error, action: Option<Action>) -> Response {
     let status = status::status(&error.cause());
     tell_the_operator(error);
     let phrase = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");

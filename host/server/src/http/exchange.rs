@@ -33,21 +33,21 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Facts of the connection that a request came by. The accept loop puts them into the request's extensions.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub(super) struct Peer {
     /// Its network facts, as the rules get them.
     pub network: Network,
 }
 
 impl Peer {
     /// A peer at this address, by the public endpoint.
-    pub fn public(address: IpAddr) -> Self {
+    pub(super) fn public(address: IpAddr) -> Self {
         Self { network: Network { address: Some(address.to_canonical()), ..Network::default() } }
     }
 }
 
 /// What the `Prefer` header asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prefer {
+pub(super) enum Prefer {
     /// Nothing.
     Default,
     /// `return=minimal`
@@ -75,7 +75,7 @@ impl Prefer {
 }
 
 /// A request that was authenticated and read.
-pub struct Incoming {
+pub(super) struct Incoming {
     /// What the domain needs to know of it.
     pub cx: RequestContext,
     /// The query.
@@ -87,7 +87,7 @@ pub struct Incoming {
 }
 
 /// Takes a request through. `op` runs in a task of its own.
-pub async fn exchange<F, Fut>(app: Arc<App>, action: Action, request: Request, op: F) -> Response
+pub(super) async fn exchange<F, Fut>(app: Arc<App>, action: Action, request: Request, op: F) -> Response
 where
     F: FnOnce(Arc<App>, Incoming) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
@@ -101,7 +101,7 @@ where
 }
 
 /// Answers a request that gets no further, after its audit event was kept.
-pub async fn refuse(app: &App, intake: &Intake, event: &str, action: Option<Action>, error: Error) -> Response {
+pub(super) async fn refuse(app: &App, intake: &Intake, event: &str, action: Option<Action>, error: Error) -> Response {
     let event = intake.event(app, event, Outcome::Failure(error.cause()));
     let error = match app.gateway.audit.record(&event).await {
         Ok(()) => error,
@@ -111,7 +111,7 @@ pub async fn refuse(app: &App, intake: &Intake, event: &str, action: Option<Acti
 }
 
 /// The same for a request that asks for nothing there is. That is told to those only who say who they are.
-pub async fn refuse_unknown(app: &App, request: Request, event: &str, error: Error) -> Response {
+pub(super) async fn refuse_unknown(app: &App, request: Request, event: &str, error: Error) -> Response {
     let intake = Intake::of(&request);
     let error = match authenticate(app, request.headers()) {
         Ok(principal) => {
@@ -232,7 +232,7 @@ async fn read(body: Body, headers: &HeaderMap, max: usize, within: Duration) -> 
 }
 
 /// What is known of a request before it is authenticated: enough to audit that it was refused.
-pub struct Intake {
+pub(super) struct Intake {
     correlation_id: String,
     network: Network,
     uri: String,
@@ -242,7 +242,7 @@ pub struct Intake {
 
 impl Intake {
     /// Of this request.
-    pub fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         let extensions = request.extensions();
         Self {
             correlation_id: extensions.get::<CorrelationId>().map(|id| id.as_str().to_owned()).unwrap_or_default(),
@@ -255,12 +255,12 @@ impl Intake {
     }
 
     /// The correlation id.
-    pub fn correlation_id(&self) -> &str {
+    pub(super) fn correlation_id(&self) -> &str {
         &self.correlation_id
     }
 
     /// Notes who it turned out to be.
-    fn is(&self, principal: &Principal) {
+    pub(crate) fn is(&self, principal: &Principal) {
         self.initiator.get_or_init(|| Initiator {
             id: principal.id.clone(),
             name: principal.name.clone(),
@@ -272,7 +272,7 @@ impl Intake {
     }
 
     /// An audit event of it.
-    pub fn event(&self, app: &App, action: &str, outcome: Outcome) -> AuditEvent {
+    pub(super) fn event(&self, app: &App, action: &str, outcome: Outcome) -> AuditEvent {
         let unauthenticated = matches!(outcome, Outcome::Failure(keygate_core::error::Cause::Unauthenticated));
         AuditEvent {
             at: app.gateway.clock.now(),

@@ -1,10 +1,10 @@
 //! The handlers: decode, call one use case, encode.
 
-pub mod actions;
-pub mod health;
-pub mod keys;
-pub mod token;
-pub mod versions;
+pub(super) mod actions;
+pub(super) mod health;
+pub(super) mod keys;
+pub(super) mod token;
+pub(super) mod versions;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;

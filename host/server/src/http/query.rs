@@ -6,7 +6,7 @@ use keygate_core::store::{KeyFilter, PageRequest};
 
 /// The parameters of a request. A parameter that is given empty is absent (`api-contract`, fact 11).
 #[derive(Clone, Debug, Default)]
-pub struct Query(Vec<(String, String)>);
+pub(super) struct Query(Vec<(String, String)>);
 
 /// How long a page may be, and how long it is when nothing is said.
 const PAGE_MAX: usize = 5_000;
@@ -14,13 +14,13 @@ const PAGE_DEFAULT: usize = 200;
 
 impl Query {
     /// Reads the part of a URI behind the `?`.
-    pub fn parse(text: Option<&str>) -> Self {
+    pub(super) fn parse(text: Option<&str>) -> Self {
         // Decoding cannot fail: what is not well encoded stays as it is.
         Self(text.map(|text| form_urlencoded::parse(text.as_bytes()).into_owned().collect()).unwrap_or_default())
     }
 
     /// A parameter's value, where it is given and not empty. The first of several counts.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name)?;
         Some(found.1.as_str()).filter(|value| !value.is_empty())
     }
@@ -29,7 +29,7 @@ impl Query {
     ///
     /// # Errors
     /// `INVALID_QUERY_PARAM_ERR`.
-    pub fn flag(&self, name: &str) -> Result<bool, Error> {
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Error> {
         Ok(self.truth(name)?.unwrap_or(false))
     }
 
@@ -37,7 +37,7 @@ impl Query {
     ///
     /// # Errors
     /// `INVALID_QUERY_PARAM_ERR`.
-    pub fn truth(&self, name: &str) -> Result<Option<bool>, Error> {
+    pub(super) fn truth(&self, name: &str) -> Result<Option<bool>, Error> {
         match self.get(name) {
             None => Ok(None),
             Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
@@ -50,7 +50,7 @@ impl Query {
     ///
     /// # Errors
     /// `INVALID_QUERY_PARAM_ERR` when they are out of bounds.
-    pub fn page(&self) -> Result<PageRequest, Error> {
+    pub(super) fn page(&self) -> Result<PageRequest, Error> {
         let limit = match self.get("limit") {
             None => PAGE_DEFAULT,
             Some(text) => text
@@ -72,11 +72,10 @@ impl Query {
     ///
     /// # Errors
     /// `INVALID_QUERY_PARAM_ERR` when they are not what they must be.
-    pub fn filter(&self) -> Result<KeyFilter, Error> {
+    pub(super) fn filter(&self) -> Result<KeyFilter, Error> {
         let mut filter = KeyFilter::default();
         if let Some(text) = self.get("state") {
-            let states: Option<Vec<KeyState>> =
-                text.split(',').map(|number| number.parse().ok().and_then(KeyState::from_number)).collect();
+            let states: Option<Vec<KeyState>> = text.split(',').map(state_numbered).collect();
             filter.states = states.ok_or_else(|| {
                 invalid("state", "'state' must be a list of 0, 1, 2, 3 and 5, with commas and no blanks".to_owned())
             })?;
@@ -85,6 +84,12 @@ impl Query {
             self.truth("extractable")?.map(|yes| if yes { KeyKind::Standard } else { KeyKind::Root });
         Ok(filter)
     }
+}
+
+/// The state with this number: one digit, and no sign before it.
+fn state_numbered(text: &str) -> Option<KeyState> {
+    let &[digit @ b'0'..=b'9'] = text.as_bytes() else { return None };
+    KeyState::from_number(digit - b'0')
 }
 
 fn invalid(name: &str, message: String) -> Error {
@@ -115,7 +120,7 @@ mod tests {
     fn states_are_the_five_that_there_are() {
         let states = |text: &str| Query::parse(Some(text)).filter().map(|filter| filter.states);
         assert_eq!(states("state=1,5").unwrap(), [KeyState::Active, KeyState::Destroyed]);
-        for bad in ["state=4", "state=1,", "state=1,%202", "state=6", "state=one"] {
+        for bad in ["state=4", "state=1,", "state=1,%202", "state=6", "state=one", "state=%2B1", "state=01"] {
             assert!(states(bad).is_err(), "{bad}");
         }
     }

@@ -18,7 +18,7 @@ use super::handlers::{actions, health, keys, token, versions};
 use crate::app::App;
 
 /// The whole of what is served.
-pub fn router(app: Arc<App>) -> Router {
+pub(super) fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route("/keys", get(keys::list).head(keys::head).post(keys::create))
         .route("/keys/{id}", get(keys::read).delete(keys::delete).post(actions::legacy))

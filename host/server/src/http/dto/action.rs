@@ -18,7 +18,7 @@ use crate::http::body::Object;
 ///
 /// # Errors
 /// `BAD_BODY_ERR` and `INVALID_FIELD_ERR`.
-pub fn wrap(body: &[u8]) -> Result<Wrap, Error> {
+pub(crate) fn wrap(body: &[u8]) -> Result<Wrap, Error> {
     let object = Object::parse(body)?;
     let mut problems = Problems::default();
     let wrap =
@@ -31,7 +31,7 @@ pub fn wrap(body: &[u8]) -> Result<Wrap, Error> {
 ///
 /// # Errors
 /// `NO_BODY_ERR`, `BAD_BODY_ERR`, `MISSING_FIELD_ERR` and `INVALID_FIELD_ERR`.
-pub fn ciphertext(body: &[u8]) -> Result<Ciphertext, Error> {
+pub(crate) fn ciphertext(body: &[u8]) -> Result<Ciphertext, Error> {
     let object = Object::parse(body)?;
     if object.is_empty() {
         return Err(Error::refused(ReasonCode::NoBody, "A body with the field `ciphertext` is required"));
@@ -50,7 +50,7 @@ pub fn ciphertext(body: &[u8]) -> Result<Ciphertext, Error> {
 ///
 /// # Errors
 /// `BAD_BODY_ERR`, `INVALID_FIELD_ERR`, and `IMPORT_TOKEN_NOT_FOUND_ERR` for material under an import token.
-pub fn rotate(body: &[u8]) -> Result<Rotate, Error> {
+pub(crate) fn rotate(body: &[u8]) -> Result<Rotate, Error> {
     let object = Object::parse(body)?;
     let mut problems = Problems::default();
     let rotate = Rotate { payload: object.secret("payload", &mut problems) };
@@ -81,7 +81,7 @@ impl From<VersionId> for VersionName {
 /// What an action gave.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ActionBody {
+pub(crate) struct ActionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     plaintext: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,7 +93,7 @@ pub struct ActionBody {
 
 impl ActionBody {
     /// A bound on the length of the JSON.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let plaintext = self.plaintext.as_ref().map_or(0, |secret| secret.0.expose().len());
         plaintext + self.ciphertext.as_ref().map_or(0, String::len) + 256
     }

@@ -19,7 +19,7 @@ use crate::http::body::Object;
 /// # Errors
 /// `BAD_BODY_ERR`, `MISSING_FIELD_ERR`, `INVALID_FIELD_ERR`, and `IMPORT_TOKEN_NOT_FOUND_ERR` for an import under a
 /// token, as long as there is no way to make one.
-pub fn create(body: &[u8], return_payload: bool) -> Result<CreateKey, Error> {
+pub(crate) fn create(body: &[u8], return_payload: bool) -> Result<CreateKey, Error> {
     let resource = Object::parse(body)?.only_resource()?;
     let mut problems = Problems::default();
     if !resource.has("name") {
@@ -66,7 +66,7 @@ pub(super) fn refuse_import_token(resource: &Object<'_>, problems: &mut Problems
 /// A key as clients see it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct KeyBody {
+pub(crate) struct KeyBody {
     #[serde(rename = "type")]
     media_type: &'static str,
     id: String,
@@ -131,7 +131,7 @@ struct DeletionBody {
 /// A key version as clients see it. The date is left out of a deleted key.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct VersionBody {
+pub(crate) struct VersionBody {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     creation_date: Option<String>,
@@ -153,7 +153,7 @@ impl Serialize for Payload {
 
 impl KeyBody {
     /// A key at an instant: what may be done to a deleted one depends on the time.
-    pub fn new(key: &Key, instance: &Instance, limits: &Limits, now: Timestamp) -> Self {
+    pub(crate) fn new(key: &Key, instance: &Instance, limits: &Limits, now: Timestamp) -> Self {
         let version = VersionBody {
             id: key.current_version.to_string(),
             creation_date: key.deletion.is_none().then(|| key.current_version_created_at.to_rfc3339()),
@@ -197,7 +197,7 @@ impl KeyBody {
 
     /// With a standard key's material.
     #[must_use]
-    pub fn with_payload(mut self, payload: Option<&SecretBytes>) -> Self {
+    pub(crate) fn with_payload(mut self, payload: Option<&SecretBytes>) -> Self {
         self.payload = payload.map(|bytes| Payload(encoding::encode_secret(bytes)));
         self
     }
@@ -205,7 +205,7 @@ impl KeyBody {
 
 /// What `Prefer: return=minimal` leaves of a new key.
 #[derive(Serialize)]
-pub struct MinimalKeyBody {
+pub(crate) struct MinimalKeyBody {
     #[serde(rename = "type")]
     media_type: &'static str,
     id: String,

@@ -18,27 +18,27 @@ use crate::http::exchange::{Incoming, exchange, refuse_unknown};
 use crate::http::query::Query;
 
 /// `POST /keys/{id}/actions/wrap`
-pub async fn wrap(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn wrap(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     act(app, Action::Wrap, selector(path), request).await
 }
 
 /// `POST /keys/{id}/actions/unwrap`
-pub async fn unwrap(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn unwrap(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     act(app, Action::Unwrap, selector(path), request).await
 }
 
 /// `POST /keys/{id}/actions/rewrap`
-pub async fn rewrap(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn rewrap(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     act(app, Action::Rewrap, selector(path), request).await
 }
 
 /// `POST /keys/{id}/actions/rotate`
-pub async fn rotate(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn rotate(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     act(app, Action::Rotate, selector(path), request).await
 }
 
 /// `POST /keys/{id}?action=...`
-pub async fn legacy(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn legacy(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     let action = match Query::parse(request.uri().query()).get("action") {
         Some("wrap") => Action::Wrap,
         Some("unwrap") => Action::Unwrap,

@@ -67,12 +67,12 @@ impl Part {
 }
 
 /// `GET /healthz`: the process is alive and answers.
-pub async fn alive() -> &'static str {
+pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
 
 /// `GET /readyz`: the store is open and every backend was probed a moment ago; 503 with the reason otherwise.
-pub async fn ready(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let ready = app.readiness.look(&app).await;
     let code = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(ready)).into_response()

@@ -22,7 +22,7 @@ use crate::http::exchange::{Incoming, Prefer, exchange};
 use crate::http::query::Query;
 
 /// `POST /keys`
-pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
     exchange(app, Action::Create, request, async |app: Arc<App>, incoming: Incoming| {
         let representation = incoming.prefer == Prefer::Representation;
         let input = key::create(&incoming.body, representation);
@@ -37,7 +37,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 /// `GET /keys`
-pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
     exchange(app, Action::List, request, async |app: Arc<App>, incoming: Incoming| {
         let parsed = parse(&incoming.query);
         let with_total = parsed.as_ref().is_ok_and(|(_, with_total)| *with_total);
@@ -58,7 +58,7 @@ fn parse(query: &Query) -> Result<((KeyFilter, PageRequest), bool), Error> {
 }
 
 /// `HEAD /keys`
-pub async fn head(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn head(State(app): State<Arc<App>>, request: Request) -> Response {
     exchange(app, Action::Head, request, async |app: Arc<App>, incoming: Incoming| {
         let count = ops::list::count(&app.gateway, &incoming.cx, incoming.query.filter()).await?;
         Ok(Answer::empty(StatusCode::OK).with(KEY_TOTAL, HeaderValue::from(count)))
@@ -67,7 +67,7 @@ pub async fn head(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 /// `GET /keys/{id}`
-pub async fn read(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn read(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     let selector = selector(path);
     exchange(app, Action::Read, request, async move |app: Arc<App>, incoming: Incoming| {
         let found = ops::read::read(&app.gateway, &incoming.cx, &selector).await?;
@@ -77,7 +77,7 @@ pub async fn read(State(app): State<Arc<App>>, path: KeyPath, request: Request) 
 }
 
 /// `GET /keys/{id}/metadata`
-pub async fn metadata(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn metadata(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     let selector = selector(path);
     exchange(app, Action::ReadMetadata, request, async move |app: Arc<App>, incoming: Incoming| {
         let key = ops::read::metadata(&app.gateway, &incoming.cx, &selector).await?;
@@ -87,7 +87,7 @@ pub async fn metadata(State(app): State<Arc<App>>, path: KeyPath, request: Reque
 }
 
 /// `DELETE /keys/{id}`
-pub async fn delete(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn delete(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     let selector = selector(path);
     exchange(app, Action::Delete, request, async move |app: Arc<App>, incoming: Incoming| {
         let force = incoming.query.flag("force");

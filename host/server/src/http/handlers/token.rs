@@ -24,9 +24,12 @@ const MAX_FORM: usize = 16 * 1024;
 const EVENT: &str = "iam-identity.apikey.login";
 
 /// `POST /identity/token` and `POST /oidc/token`
-pub async fn exchange(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn exchange(State(app): State<Arc<App>>, request: Request) -> Response {
     let intake = Intake::of(&request);
     let outcome = issue(&app, request).await;
+    if let Ok(token) = &outcome {
+        intake.is(&token.owner);
+    }
     let cause = match &outcome {
         Ok(_) => Outcome::Success,
         Err(TokenRefusal::Unavailable(_)) => Outcome::Failure(Cause::Unavailable),
@@ -68,6 +71,6 @@ async fn issue(app: &App, request: Request) -> Result<IssuedToken, TokenRefusal>
 }
 
 /// `GET /identity/keys`: the JSON Web Key Set (RFC 7517).
-pub async fn keys(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn keys(State(app): State<Arc<App>>) -> Response {
     Json(app.tokens.jwks()).into_response()
 }

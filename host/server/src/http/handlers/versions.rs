@@ -18,7 +18,7 @@ use crate::http::exchange::{Incoming, exchange};
 use crate::http::query::Query;
 
 /// `GET /keys/{id}/versions`
-pub async fn list(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
+pub(crate) async fn list(State(app): State<Arc<App>>, path: KeyPath, request: Request) -> Response {
     let selector = selector(path);
     exchange(app, Action::ListVersions, request, async move |app: Arc<App>, incoming: Incoming| {
         let parsed = parse(&incoming.query);
