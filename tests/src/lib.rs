@@ -2,8 +2,6 @@
 //!
 //! The tests see Keygate as its users do, over HTTP and by its command line. Suites of ports live beside their ports.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
 pub mod configured;
 pub mod gateway;
 pub mod golden;

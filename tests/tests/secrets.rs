@@ -201,6 +201,9 @@ fn check_audit(audit: &[u8], journal: &Journal, others: usize) {
         assert_eq!(found.len(), 1, "request {id}, answered {status}, has {} lines: {found:#?}", found.len());
         let outcome = if *status < 400 { "success" } else { "failure" };
         assert_eq!(found[0]["outcome"], outcome, "{:#?}", found[0]);
+        if *status == 401 {
+            assert_eq!(found[0]["severity"], "critical", "{:#?}", found[0]);
+        }
         let login = found[0]["action"] == "iam-identity.apikey.login";
         if *status >= 400 && !login {
             assert_eq!(found[0]["reason"]["reasonCode"], *status, "{:#?}", found[0]);

@@ -73,7 +73,12 @@ impl Answer {
     ///
     /// # Errors
     /// When the value has no JSON form, which is a defect.
-    pub(super) fn json<T: Serialize>(status: StatusCode, kind: MediaType, value: &T, size: usize) -> Result<Self, NotJson> {
+    pub(super) fn json<T: Serialize>(
+        status: StatusCode,
+        kind: MediaType,
+        value: &T,
+        size: usize,
+    ) -> Result<Self, NotJson> {
         let mut body = Zeroizing::new(Vec::with_capacity(size.max(1024)));
         serde_json::to_writer(&mut *body, value)?;
         let headers = vec![(CONTENT_TYPE, HeaderValue::from_static(kind.as_str()))];

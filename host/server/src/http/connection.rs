@@ -29,7 +29,12 @@ const MAX_STREAMS: u32 = 128;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` completes, then lets what is in work finish, in at most `drain_timeout`.
-pub(super) async fn serve(listener: TcpListener, router: Router, params: &ServerParams, shutdown: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    params: &ServerParams,
+    shutdown: impl Future<Output = ()>,
+) {
     let places = Arc::new(Semaphore::new(params.max_connections));
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);

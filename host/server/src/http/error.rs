@@ -69,10 +69,8 @@ pub(super) fn respond(error: &Error, action: Option<Action>) -> Response {
     let status = status::status(&error.cause());
     tell_the_operator(error);
     let phrase = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
-    let resource = Resource {
-        error_msg: format!("{phrase}: {}", summary(error, action)),
-        reasons: reasons(error, status),
-    };
+    let resource =
+        Resource { error_msg: format!("{phrase}: {}", summary(error, action)), reasons: reasons(error, status) };
     let body = Body {
         metadata: Metadata { collection_type: MediaType::Error.as_str(), collection_total: 1 },
         resources: [resource],

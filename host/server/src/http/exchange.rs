@@ -188,12 +188,9 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Error> {
 
 fn instance(headers: &HeaderMap) -> Result<InstanceId, Error> {
     headers.get(INSTANCE).and_then(|value| value.to_str().ok()?.trim().parse().ok()).ok_or_else(|| {
-        Reason::new(
-            ReasonCode::InvalidHeader,
-            "Request requires valid Bluemix-Instance Header containing a valid UUID",
-        )
-        .header("Bluemix-Instance")
-        .into()
+        Reason::new(ReasonCode::InvalidHeader, "Request requires valid Bluemix-Instance Header containing a valid UUID")
+            .header("Bluemix-Instance")
+            .into()
     })
 }
 

@@ -53,17 +53,15 @@ impl Query {
     pub(super) fn page(&self) -> Result<PageRequest, Error> {
         let limit = match self.get("limit") {
             None => PAGE_DEFAULT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=PAGE_MAX).contains(limit))
-                .ok_or_else(|| invalid("limit", format!("'limit' must be an integer between 1 and {PAGE_MAX} (inclusive)")))?,
+            Some(text) => text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
+                invalid("limit", format!("'limit' must be an integer between 1 and {PAGE_MAX} (inclusive)"))
+            })?,
         };
         let offset = match self.get("offset") {
             None => 0,
-            Some(text) => text
-                .parse()
-                .map_err(|_| invalid("offset", "'offset' must be an integer of at least 0".to_owned()))?,
+            Some(text) => {
+                text.parse().map_err(|_| invalid("offset", "'offset' must be an integer of at least 0".to_owned()))?
+            }
         };
         Ok(PageRequest { offset, limit })
     }
@@ -80,8 +78,7 @@ impl Query {
                 invalid("state", "'state' must be a list of 0, 1, 2, 3 and 5, with commas and no blanks".to_owned())
             })?;
         }
-        filter.kind =
-            self.truth("extractable")?.map(|yes| if yes { KeyKind::Standard } else { KeyKind::Root });
+        filter.kind = self.truth("extractable")?.map(|yes| if yes { KeyKind::Standard } else { KeyKind::Root });
         Ok(filter)
     }
 }
@@ -111,7 +108,9 @@ mod tests {
     fn pages_have_bounds() {
         let page = |text| Query::parse(Some(text)).page();
         assert_eq!(page("limit=5000&offset=7").unwrap(), PageRequest { offset: 7, limit: 5000 });
-        for bad in ["limit=0", "limit=5001", "limit=-1", "limit=x", "offset=-1", "offset=1.5", "limit=99999999999999999999"] {
+        for bad in
+            ["limit=0", "limit=5001", "limit=-1", "limit=x", "offset=-1", "offset=1.5", "limit=99999999999999999999"]
+        {
             assert_eq!(page(bad).unwrap_err().reason_code(), Some(ReasonCode::InvalidQueryParam), "{bad}");
         }
     }

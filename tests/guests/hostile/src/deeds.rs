@@ -146,7 +146,7 @@ mod tests {
             ("remember", Deed::Remember),
         ] {
             let settings = Settings::parse(&format!(r#"{{"in":"wrap","do":"{name}"}}"#)).unwrap();
-            assert_eq!(settings, Settings { place: "wrap".into(), deed: Some(deed) });
+            assert_eq!(settings, Settings { place: "wrap".into(), deed: Some(deed), loading: false });
         }
         assert_eq!(Settings::parse("{}").unwrap(), Settings::default());
         assert!(Settings::parse(r#"{"do":"nothing"}"#).is_err());
@@ -155,10 +155,10 @@ mod tests {
 
     #[test]
     fn misbehaves_where_it_is_told_to_only() {
-        let settings = Settings { place: "wrap".into(), deed: Some(Deed::Trap) };
+        let settings = Settings { place: "wrap".into(), deed: Some(Deed::Trap), loading: false };
         assert_eq!(settings.enter("unwrap"), None);
         assert!(std::panic::catch_unwind(|| settings.enter("wrap")).is_err());
-        let settings = Settings { place: "wrap".into(), deed: Some(Deed::Output) };
+        let settings = Settings { place: "wrap".into(), deed: Some(Deed::Output), loading: false };
         assert_eq!(settings.enter("wrap"), Some(Deed::Output));
     }
 }

@@ -4,9 +4,6 @@
 //! request audited) but for the primitive: a fresh sandbox a call, or the same plugin's code called natively. They take
 //! turns, so that a noisy machine is noisy to both; the ratio is of the medians.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that fails has no figures")]
-#![allow(clippy::print_stdout, reason = "its output is what it is for")]
-
 mod load;
 mod native;
 
@@ -107,8 +104,14 @@ fn plugins() -> PathBuf {
 }
 
 fn print_table(arguments: &Arguments, rows: &[(usize, Figures, Figures)]) {
-    println!("wrap of {} bytes over loopback, medians of {} turns of {} ms", arguments.bytes, arguments.rounds, arguments.turn);
-    println!("{:>11}  {:<9} {:>10} {:>9} {:>9} {:>8}", "connections", "primitive", "requests/s", "p50 ms", "p99 ms", "ratio");
+    println!(
+        "wrap of {} bytes over loopback, medians of {} turns of {} ms",
+        arguments.bytes, arguments.rounds, arguments.turn
+    );
+    println!(
+        "{:>11}  {:<9} {:>10} {:>9} {:>9} {:>8}",
+        "connections", "primitive", "requests/s", "p50 ms", "p99 ms", "ratio"
+    );
     for (connections, ours, theirs) in rows {
         let ratio = ours.requests_per_second / theirs.requests_per_second;
         let line = |name: &str, figures: &Figures, ratio: String| {
@@ -134,5 +137,8 @@ fn print_json(arguments: &Arguments, rows: &[(usize, Figures, Figures)]) {
             })
         })
         .collect();
-    println!("{}", serde_json::json!({"case": "wrap", "bytes": arguments.bytes, "rounds": arguments.rounds, "rows": rows}));
+    println!(
+        "{}",
+        serde_json::json!({"case": "wrap", "bytes": arguments.bytes, "rounds": arguments.rounds, "rows": rows})
+    );
 }

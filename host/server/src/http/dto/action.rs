@@ -21,8 +21,7 @@ use crate::http::body::Object;
 pub(crate) fn wrap(body: &[u8]) -> Result<Wrap, Error> {
     let object = Object::parse(body)?;
     let mut problems = Problems::default();
-    let wrap =
-        Wrap { plaintext: object.secret("plaintext", &mut problems), aad: object.texts("aad", &mut problems) };
+    let wrap = Wrap { plaintext: object.secret("plaintext", &mut problems), aad: object.texts("aad", &mut problems) };
     problems.finish()?;
     Ok(wrap)
 }

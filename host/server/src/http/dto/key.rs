@@ -30,7 +30,8 @@ pub(crate) fn create(body: &[u8], return_payload: bool) -> Result<CreateKey, Err
     let expires_at = resource.text("expirationDate", &mut problems).and_then(|text| {
         let parsed = Timestamp::parse_rfc3339(&text);
         if let Err(why) = parsed {
-            problems.field("expirationDate", format!("The field 'expirationDate' must be a date in RFC 3339 form: {why}"));
+            problems
+                .field("expirationDate", format!("The field 'expirationDate' must be a date in RFC 3339 form: {why}"));
         }
         parsed.ok()
     });

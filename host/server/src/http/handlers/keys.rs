@@ -46,8 +46,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Respo
         let instance = instance(&app, &incoming)?;
         let now = app.gateway.clock.now();
         let keys = page.items.iter().map(|key| KeyBody::new(key, instance, &app.gateway.limits, now)).collect();
-        let body =
-            Collection::new(MediaType::Key.as_str(), keys).with_total(with_total.then_some(page.total));
+        let body = Collection::new(MediaType::Key.as_str(), keys).with_total(with_total.then_some(page.total));
         Ok(Answer::json(StatusCode::OK, MediaType::Key, &body, 0)?)
     })
     .await
