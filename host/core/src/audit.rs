@@ -2,7 +2,7 @@
 
 use crate::access::{Network, RuleAnswer};
 use crate::clock::Timestamp;
-use crate::error::Cause;
+use crate::error::{Cause, Error};
 use crate::ids::{InstanceId, KeyId};
 
 /// How a request came out.
@@ -65,4 +65,15 @@ pub struct AuditEvent {
     pub request: Vec<(&'static str, String)>,
     /// Facts of the answer: `keyId`, `keyState`, `keyVersionId`, `totalResources`, ...
     pub response: Vec<(&'static str, String)>,
+}
+
+/// An audit event could not be kept. Says why, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("audit: {0}")]
+pub struct AuditError(pub String);
+
+impl From<AuditError> for Error {
+    fn from(error: AuditError) -> Self {
+        Self::Unavailable { what: "audit".to_owned(), detail: error.0 }
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::error::Fault;
+use crate::fault::Fault;
+use crate::future::BoxFuture;
 use crate::ids::{InstanceId, KeyId, VersionId};
 use crate::key::KeyKind;
-use crate::ports::BoxFuture;
 use crate::secret::SecretBytes;
 
 /// Which key version a call is about. Backends bind it into what they seal.

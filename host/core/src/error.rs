@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::access::{Denial, DenialKind};
 use crate::backend::{BackendError, ImportRejection};
-use crate::ports::{AuditError, EntropyError};
+use crate::entropy::EntropyError;
 use crate::store::StoreError;
+
+pub use crate::fault::{Fault, FaultKind};
 
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
@@ -161,54 +163,6 @@ impl Reason {
     }
 }
 
-/// What kind of failure of its own a plugin had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FaultKind {
-    /// It did not finish in time.
-    Deadline,
-    /// It wanted more memory than it may have.
-    Memory,
-    /// It used up its stack.
-    Stack,
-    /// It trapped: a panic, most often.
-    Trap,
-    /// It gave back more, or something else, than the contract allows.
-    Output,
-    /// It called the host more, or with more, than it may.
-    HostCall,
-    /// No sandbox could be made.
-    Instantiate,
-}
-
-impl FaultKind {
-    /// One word, for logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Deadline => "deadline",
-            Self::Memory => "memory",
-            Self::Stack => "stack",
-            Self::Trap => "trap",
-            Self::Output => "output",
-            Self::HostCall => "host-call",
-            Self::Instantiate => "instantiate",
-        }
-    }
-}
-
-/// A plugin's own failure. It fails the call it happened in, and nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("plugin `{plugin}` failed in `{call}` ({}): {message}", kind.as_str())]
-pub struct Fault {
-    /// The plugin's name in `plugins.toml`.
-    pub plugin: String,
-    /// The function that was called.
-    pub call: &'static str,
-    /// What kind.
-    pub kind: FaultKind,
-    /// For the operator.
-    pub message: String,
-}
-
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -328,12 +282,6 @@ impl From<StoreError> for Error {
 impl From<EntropyError> for Error {
     fn from(error: EntropyError) -> Self {
         Self::Unavailable { what: "entropy".to_owned(), detail: error.0 }
-    }
-}
-
-impl From<AuditError> for Error {
-    fn from(error: AuditError) -> Self {
-        Self::Unavailable { what: "audit".to_owned(), detail: error.0 }
     }
 }
 

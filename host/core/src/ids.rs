@@ -6,8 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ports::Entropy;
-use crate::ports::EntropyError;
+use crate::entropy::{Entropy, EntropyError};
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {

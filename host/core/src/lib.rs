@@ -12,10 +12,13 @@ pub mod audit;
 pub mod backend;
 pub mod clock;
 pub mod encoding;
+pub mod entropy;
 pub mod envelope;
 pub mod error;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fakes;
+pub mod fault;
+pub mod future;
 pub mod ids;
 pub mod instance;
 pub mod key;

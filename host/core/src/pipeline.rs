@@ -97,23 +97,15 @@ pub struct Admitted {
     pub instance: Instance,
     key: Option<Key>,
     ring: Option<KeyRingId>,
-    malformed: bool,
 }
 
 impl Admitted {
     /// The key that the request names.
     ///
     /// # Errors
-    /// `INVALID_PATH_PARAM_ERR` when no key can have such a name, `KEY_NOT_FOUND_ERR` when there is none in this
-    /// instance, and in the ring where the request names one.
+    /// `KEY_NOT_FOUND_ERR` when there is none in this instance, and in the ring where the request names one.
     pub fn key(&self) -> Result<&Key, Error> {
         self.key.as_ref().ok_or_else(|| match &self.ring {
-            _ if self.malformed => Reason::new(
-                ReasonCode::InvalidPathParam,
-                "A key is named by its id (a UUID) or by an alias ([A-Za-z0-9_-], 2 to 90 characters)",
-            )
-            .path("id")
-            .into(),
             Some(ring) => Error::refused(
                 ReasonCode::KeyNotFound,
                 format!("Key does not exist in the key ring '{ring}' of this instance"),
@@ -257,8 +249,11 @@ impl Gateway {
         let instance = self.instances.get(cx.instance).ok_or_else(|| {
             Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").header("Bluemix-Instance")
         })?;
-        let malformed = matches!(ask.key, Some(KeySelector::Impossible(_)));
-        Ok(Admitted { now, instance: instance.clone(), key, ring: cx.ring.clone(), malformed })
+        if let Some(KeySelector::Impossible(_)) = ask.key {
+            let text = "A key is named by its id (a UUID) or by an alias ([A-Za-z0-9_-], 2 to 90 characters)";
+            return Err(Reason::new(ReasonCode::InvalidPathParam, text).path("id").into());
+        }
+        Ok(Admitted { now, instance: instance.clone(), key, ring: cx.ring.clone() })
     }
 
     fn event(&self, cx: &RequestContext, action: Action, now: Timestamp) -> AuditEvent {

@@ -1,7 +1,5 @@
 //! The doors of the domain: what somebody outside must provide.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::access::{AccessRequest, Decision};
@@ -9,31 +7,16 @@ use crate::audit::AuditEvent;
 use crate::backend::CryptoBackend;
 use crate::clock::Timestamp;
 
-pub use crate::backend::CryptoBackend as Backend;
+pub use crate::audit::AuditError;
+pub use crate::entropy::{Entropy, EntropyError};
+pub use crate::future::BoxFuture;
 pub use crate::store::KeyStore;
-
-/// A future behind a pointer, so that ports can be trait objects.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
 }
-
-/// Gives entropy, for identifiers. Key material and nonces come from backends.
-pub trait Entropy: Send + Sync {
-    /// Fills `bytes` from a cryptographically secure generator.
-    ///
-    /// # Errors
-    /// When there is none.
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
-}
-
-/// There is no entropy. Says why, for the operator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no entropy: {0}")]
-pub struct EntropyError(pub String);
 
 /// Gives backends by name.
 pub trait Backends: Send + Sync {
@@ -58,8 +41,3 @@ pub trait AuditSink: Send + Sync {
     /// When it cannot be kept. The answer to the request must not leave then.
     fn record<'a>(&'a self, event: &'a AuditEvent) -> BoxFuture<'a, Result<(), AuditError>>;
 }
-
-/// An audit event could not be kept. Says why, for the operator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("audit: {0}")]
-pub struct AuditError(pub String);

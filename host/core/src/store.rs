@@ -1,8 +1,8 @@
 //! The port to the store: keys, their versions and aliases, changed in batches that happen whole or not at all.
 
+use crate::future::BoxFuture;
 use crate::ids::{Alias, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::key::{Key, KeyKind, KeyState, KeyVersion};
-use crate::ports::BoxFuture;
 
 /// Why the store did not do it. After any of these, nothing of the batch was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

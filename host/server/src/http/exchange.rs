@@ -209,23 +209,46 @@ fn invalid_ring(rule: &str) -> Error {
 
 /// Reads a body of at most `max` bytes that is there `within` this time: a client that sends it in drops, or never, must
 /// not keep its connection.
-async fn read(body: Body, headers: &HeaderMap, max: usize, within: Duration) -> Result<Bytes, Error> {
+async fn read(mut body: Body, headers: &HeaderMap, max: usize, within: Duration) -> Result<Bytes, Error> {
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Reason::new(ReasonCode::UnsupportedMediaType, "Send the body without a content encoding")
             .header("Content-Encoding")
             .into());
     }
-    let too_large = || Error::refused(ReasonCode::BodyTooLarge, format!("The body has at most {max} bytes"));
-    // What announces its length is refused before it is sent.
-    if body.size_hint().lower() > max as u64 {
-        return Err(too_large());
+    let announced = body.size_hint().lower() > max as u64;
+    let collected = match announced {
+        true => None,
+        false => Some(tokio::time::timeout(within, Limited::new(&mut body, max).collect()).await),
+    };
+    match collected {
+        Some(Ok(Ok(collected))) => Ok(collected.to_bytes()),
+        Some(Ok(Err(error))) if !error.is::<LengthLimitError>() => {
+            Err(Error::refused(ReasonCode::BadBody, "The body broke off"))
+        }
+        Some(Err(_)) => Err(Error::refused(ReasonCode::BadBody, format!("The body was not there within {within:?}"))),
+        None | Some(Ok(Err(_))) => {
+            discard(body).await;
+            Err(Error::refused(ReasonCode::BodyTooLarge, format!("The body has at most {max} bytes")))
+        }
     }
-    match tokio::time::timeout(within, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Error::refused(ReasonCode::BadBody, "The body broke off")),
-        Err(_) => Err(Error::refused(ReasonCode::BadBody, format!("The body was not there within {within:?}"))),
-    }
+}
+
+/// Most of what is discarded of a body that is too long, in bytes, and the time for it.
+const DISCARDED: usize = 8 << 20;
+const DISCARDING: Duration = Duration::from_secs(1);
+
+/// Lets a client finish, within bounds. One that is cut off while it sends sees a broken connection and never the answer.
+async fn discard(mut body: Body) {
+    let mut left = DISCARDED;
+    let all = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARDING, all).await;
 }
 
 /// What is known of a request before it is authenticated: enough to audit that it was refused.

@@ -69,8 +69,12 @@ impl Query {
     /// `state` and `extractable`.
     ///
     /// # Errors
-    /// `INVALID_QUERY_PARAM_ERR` when they are not what they must be.
+    /// `INVALID_QUERY_PARAM_ERR` when they are not what they must be, and for `search`, `sort` and `filter`: to pass over
+    /// one of those would be to answer another question than was asked.
     pub(super) fn filter(&self) -> Result<KeyFilter, Error> {
+        if let Some(name) = ["search", "sort", "filter"].into_iter().find(|name| self.get(name).is_some()) {
+            return Err(invalid(name, format!("'{name}' is not offered by this version; leave it out")));
+        }
         let mut filter = KeyFilter::default();
         if let Some(text) = self.get("state") {
             let states: Option<Vec<KeyState>> = text.split(',').map(state_numbered).collect();
@@ -113,6 +117,14 @@ mod tests {
         {
             assert_eq!(page(bad).unwrap_err().reason_code(), Some(ReasonCode::InvalidQueryParam), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_answered_is_not_answered_as_another() {
+        for text in ["search=x", "sort=-name", "filter=state=1"] {
+            assert!(Query::parse(Some(text)).filter().is_err(), "{text}");
+        }
+        assert!(Query::parse(Some("search=&sort=&filter=")).filter().is_ok());
     }
 
     #[test]
