@@ -16,6 +16,23 @@ use keygate_plugin_sdk::rule::{Description, Facts, Request, Rule, Verdict};
 use keygate_plugin_sdk::{SettingsError, export_rule, settings};
 use serde::Deserialize;
 
+/// Everything that makes, changes or ends a key. The list must be whole: a way to make keys that is missing here is a way
+/// around the freeze.
+const ACTIONS: [&str; 12] = [
+    "kms.secrets.create",
+    "kms.secrets-with-policy-overrides.create",
+    "kms.secrets.rotate",
+    "kms.secrets.delete",
+    "kms.secrets.restore",
+    "kms.secrets.purge",
+    "kms.secrets.disable",
+    "kms.secrets.enable",
+    "kms.secrets.patch",
+    "kms.secrets.setkeyfordeletion",
+    "kms.secrets.unsetkeyfordeletion",
+    "kms.policies.write",
+];
+
 /// What the operator can set.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,12 +50,11 @@ impl Rule for Freeze {
     }
 
     fn describe(&self) -> Description {
-        let actions = ["create", "rotate", "delete", "restore", "purge", "disable", "enable", "patch"];
         Description {
             name: "freeze".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             // The host does not even ask about anything else.
-            actions: actions.map(|action| format!("kms.secrets.{action}")).to_vec(),
+            actions: ACTIONS.map(str::to_owned).to_vec(),
         }
     }
 
@@ -92,6 +108,18 @@ mod tests {
         let verdict = rule.evaluate(&request("ann")).unwrap();
         assert!(matches!(verdict.decision, Decision::Deny(denial) if denial.message == "Not now."));
         assert!(matches!(rule.evaluate(&request("oncall")).unwrap().decision, Decision::Abstain));
+    }
+
+    #[test]
+    fn it_is_asked_about_every_way_to_make_a_key_and_about_no_use_of_one() {
+        let rule = Freeze::configure(r#"{"reason": "Not now."}"#).ok().unwrap();
+        let asked = rule.describe().actions;
+        for action in ["kms.secrets.create", "kms.secrets-with-policy-overrides.create", "kms.secrets.rotate"] {
+            assert!(asked.iter().any(|known| known == action), "{action}");
+        }
+        for action in ["kms.secrets.wrap", "kms.secrets.unwrap", "kms.secrets.list"] {
+            assert!(asked.iter().all(|known| known != action), "{action}");
+        }
     }
 
     #[test]

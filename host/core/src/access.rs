@@ -139,6 +139,8 @@ pub struct AccessRequest<'a> {
     pub key_name: Option<&'a str>,
     /// Where from.
     pub network: &'a Network,
+    /// How long each rule may take, beside its own limit.
+    pub timeout: Option<Duration>,
     /// When.
     pub now: Timestamp,
     /// What more the host knows (`wit/policy`: `request.attributes`).

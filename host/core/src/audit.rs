@@ -1,6 +1,6 @@
 //! What is told of each request, in the words of the audit log. By its types, no secret can get in.
 
-use crate::access::{Network, RuleAnswer};
+use crate::access::{Action, DenialKind, Network, Principal, PrincipalKind, RuleAnswer};
 use crate::clock::Timestamp;
 use crate::error::{Cause, Error};
 use crate::ids::{InstanceId, KeyId};
@@ -25,6 +25,28 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// Of an action that succeeded, or failed for a reason that is nobody's concern.
+    pub const fn of(action: Action) -> Self {
+        match action {
+            Action::Delete => Self::Critical,
+            Action::Rotate => Self::Warning,
+            _ => Self::Normal,
+        }
+    }
+
+    /// The same after a failure: a refusal for lack of rights is critical, whatever was wanted.
+    #[must_use]
+    pub const fn after(self, cause: &Cause) -> Self {
+        match cause {
+            Cause::Unauthenticated | Cause::Denied { kind: DenialKind::Unauthorized | DenialKind::Forbidden, .. } => {
+                Self::Critical
+            }
+            _ => self,
+        }
+    }
+}
+
 /// Who did it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Initiator {
@@ -34,6 +56,26 @@ pub struct Initiator {
     pub name: Option<String>,
     /// Of a service id: the service.
     pub service: Option<String>,
+}
+
+impl Initiator {
+    /// Somebody without a valid access token.
+    pub fn unknown() -> Self {
+        Self { id: "unknown".to_owned(), name: None, service: None }
+    }
+}
+
+impl From<&Principal> for Initiator {
+    fn from(principal: &Principal) -> Self {
+        Self {
+            id: principal.id.clone(),
+            name: principal.name.clone(),
+            service: match &principal.kind {
+                PrincipalKind::User => None,
+                PrincipalKind::Service { name } => Some(name.clone()),
+            },
+        }
+    }
 }
 
 /// One event.

@@ -189,6 +189,12 @@ pub enum Error {
         /// For the operator.
         detail: String,
     },
+    /// It takes longer than anybody may wait, and goes on. What comes of it can be seen by looking again.
+    #[error("not ready in time; the work goes on")]
+    Unfinished,
+    /// It was done, and the audit log did not take the event. Says why, for the operator.
+    #[error("done, and not recorded: {0}")]
+    Unrecorded(String),
     /// A plugin failed.
     #[error(transparent)]
     Fault(Fault),
@@ -219,6 +225,8 @@ impl Error {
             Self::Denied(denial) => Cause::Denied { kind: denial.kind, code: denial.code.clone() },
             Self::Busy { .. } => Cause::Busy,
             Self::Unavailable { .. } => Cause::Unavailable,
+            Self::Unfinished => Cause::Unfinished,
+            Self::Unrecorded(_) => Cause::Unrecorded,
             Self::Fault(fault) => Cause::Fault { plugin: fault.plugin.clone(), kind: fault.kind },
             Self::Internal(_) => Cause::Internal,
         }
@@ -249,6 +257,10 @@ pub enum Cause {
     Busy,
     /// A part is away.
     Unavailable,
+    /// Not ready in time; the work goes on.
+    Unfinished,
+    /// Done, and not in the audit log.
+    Unrecorded,
     /// A plugin failed.
     Fault {
         /// Whose fault.

@@ -136,6 +136,16 @@ pub struct Key {
     pub revision: u64,
 }
 
+impl Key {
+    /// The state at an instant: a key whose time has come is Deactivated, whether or not the store was told already.
+    pub fn state_at(&self, now: Timestamp) -> KeyState {
+        match self.expires_at {
+            Some(at) if self.state == KeyState::Active && at <= now => KeyState::Deactivated,
+            _ => self.state,
+        }
+    }
+}
+
 #[cfg(any(test, feature = "fakes"))]
 impl Key {
     /// An Active key for tests, all fields filled with the same few values.

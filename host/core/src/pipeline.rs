@@ -5,15 +5,16 @@
 //! whether the body is sound, and whether the instance is known. And no answer leaves before its audit event is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Network, Principal, PrincipalKind, Verdict};
+use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Network, Principal, Verdict};
 use crate::audit::{AuditEvent, Initiator, Outcome, Severity};
 use crate::backend::{Call, CryptoBackend};
 use crate::clock::Timestamp;
-use crate::error::{Cause, Error, Reason, ReasonCode};
+use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::{InstanceId, KeyId, KeyRingId, KeySelector};
 use crate::instance::{Instance, Instances};
-use crate::key::{Key, KeyState};
+use crate::key::Key;
 use crate::limits::Limits;
 use crate::ports::{AuditSink, Backends, Clock, Entropy, PolicyGate};
 use crate::store::KeyStore;
@@ -53,12 +54,14 @@ pub struct RequestContext {
     pub network: Network,
     /// The path, without the query.
     pub request_uri: String,
+    /// How long plugins may take for this request, beside their own limits.
+    pub timeout: Option<Duration>,
 }
 
 impl RequestContext {
     /// The circumstances for a backend.
     pub fn call(&self) -> Call<'_> {
-        Call { request_id: &self.correlation_id, timeout: None }
+        Call { request_id: &self.correlation_id, timeout: self.timeout }
     }
 }
 
@@ -157,55 +160,34 @@ impl Gateway {
     /// Takes a request through the rooms: resolves its key, asks the chain, does `work`, and keeps the audit event.
     ///
     /// # Errors
-    /// The chain's denial; what `work` fails with; `Unavailable` when store or audit log cannot be reached. An audit log
-    /// that refuses the event turns even a success into an error, because nobody may learn of what was not recorded.
+    /// The chain's denial; what `work` fails with; `Unavailable`, with nothing done, when store or audit log cannot be
+    /// reached. An audit log that fails after all turns even a success into an error (`Unrecorded`), because nobody may
+    /// learn of what was not recorded.
     pub async fn run<T, F>(&self, cx: &RequestContext, ask: Ask<'_>, work: F) -> Result<T, Error>
     where
         F: AsyncFnOnce(Admitted) -> Result<Done<T>, Error>,
     {
+        self.audit.reserve()?;
         let now = self.clock.now();
         let resolved = match ask.key {
             Some(selector) => self.resolve(cx, selector, now).await,
             None => Ok(None),
         };
-        let (resolved, failure) = match resolved {
-            Ok(key) => (key, None),
-            Err(error) => (None, Some(error)),
+        // A store that fails is told to nobody who may not ask: the chain decides without the key then.
+        let known = resolved.as_ref().ok().and_then(Option::as_ref);
+        let key_id = known.map(|key| key.id);
+        let decision = self.decide(cx, &ask, known, now).await;
+        let admitted = permit(&decision).and_then(|()| self.admit(cx, &ask, resolved?, now));
+        let outcome = match admitted {
+            Ok(admitted) => work(admitted).await,
+            Err(error) => Err(error),
         };
-        let key_id = resolved.as_ref().map(|key| key.id);
-        let (trail, outcome) = match failure {
-            Some(error) => (Vec::new(), Err(error)),
-            None => {
-                let decision = self.decide(cx, &ask, resolved.as_ref(), now).await;
-                let outcome = match permit(&decision) {
-                    Ok(()) => match self.admit(cx, &ask, resolved, now) {
-                        Ok(admitted) => work(admitted).await,
-                        Err(error) => Err(error),
-                    },
-                    Err(error) => Err(error),
-                };
-                (decision.trail, outcome)
-            }
-        };
-        let mut event = self.event(cx, ask.action, now);
-        event.trail = trail;
-        event.key = key_id;
-        match &outcome {
-            Ok(done) => {
-                event.key = done.key.or(key_id);
-                event.request.extend(done.request.iter().cloned());
-                event.response.extend(done.response.iter().cloned());
-            }
-            Err(error) => {
-                let cause = error.cause();
-                if is_refusal_of_rights(&cause) {
-                    event.severity = Severity::Critical;
-                }
-                event.outcome = Outcome::Failure(cause);
-            }
+        let event = self.event(cx, ask.action, now, decision, key_id, &outcome);
+        match (self.audit.record(&event).await, outcome) {
+            (Ok(()), outcome) => outcome.map(|done| done.value),
+            (Err(lost), Ok(_)) => Err(Error::Unrecorded(lost.0)),
+            (Err(lost), Err(_)) => Err(lost.into()),
         }
-        self.audit.record(&event).await?;
-        outcome.map(|done| done.value)
     }
 
     /// The backend of this name.
@@ -239,6 +221,7 @@ impl Gateway {
             key,
             key_name: key_name.as_deref(),
             network: &cx.network,
+            timeout: cx.timeout,
             now,
             attributes: &ask.attributes,
         };
@@ -256,45 +239,56 @@ impl Gateway {
         Ok(Admitted { now, instance: instance.clone(), key, ring: cx.ring.clone() })
     }
 
-    fn event(&self, cx: &RequestContext, action: Action, now: Timestamp) -> AuditEvent {
-        AuditEvent {
+    fn event<T>(
+        &self,
+        cx: &RequestContext,
+        action: Action,
+        now: Timestamp,
+        decision: Decision,
+        key: Option<KeyId>,
+        outcome: &Result<Done<T>, Error>,
+    ) -> AuditEvent {
+        let mut event = AuditEvent {
             at: now,
             correlation_id: cx.correlation_id.clone(),
             action: action.event().to_owned(),
             outcome: Outcome::Success,
-            severity: severity(action),
-            initiator: Initiator {
-                id: cx.principal.id.clone(),
-                name: cx.principal.name.clone(),
-                service: match &cx.principal.kind {
-                    PrincipalKind::User => None,
-                    PrincipalKind::Service { name } => Some(name.clone()),
-                },
-            },
+            severity: Severity::of(action),
+            initiator: Initiator::from(&cx.principal),
             network: cx.network.clone(),
             instance: Some(cx.instance),
-            key: None,
+            key,
             request_uri: cx.request_uri.clone(),
-            trail: Vec::new(),
+            trail: decision.trail,
             request: Vec::new(),
             response: Vec::new(),
+        };
+        match outcome {
+            Ok(done) => {
+                event.key = done.key.or(key);
+                event.request.clone_from(&done.request);
+                event.response.clone_from(&done.response);
+            }
+            Err(error) => {
+                let cause = error.cause();
+                event.severity = event.severity.after(&cause);
+                event.outcome = Outcome::Failure(cause);
+            }
         }
+        event
     }
 }
 
-/// The key as it is at `now`: one whose time has come is Deactivated, whether or not the store was told already.
-pub fn settle(mut key: Key, now: Timestamp) -> Key {
-    if key.state == KeyState::Active && key.expires_at.is_some_and(|at| at <= now) {
-        key.state = KeyState::Deactivated;
-    }
-    key
+/// The key as it is at `now`.
+pub fn settle(key: Key, now: Timestamp) -> Key {
+    Key { state: key.state_at(now), ..key }
 }
 
 /// An allow holds only if every obligation that comes with it can be met. None is known yet, so any is a denial.
 fn permit(decision: &Decision) -> Result<(), Error> {
     match &decision.verdict {
         Verdict::Deny(denial) => Err(Error::Denied(denial.clone())),
-        Verdict::Busy => Err(Error::Busy { retry_after: std::time::Duration::from_secs(1) }),
+        Verdict::Busy => Err(Error::Busy { retry_after: Duration::from_secs(1) }),
         Verdict::Allow(obligations) => match obligations.first() {
             None => Ok(()),
             Some(obligation) => Err(Error::Denied(Denial {
@@ -303,20 +297,5 @@ fn permit(decision: &Decision) -> Result<(), Error> {
                 message: format!("a rule asks for `{}`, which this gateway does not know how to do", obligation.name),
             })),
         },
-    }
-}
-
-fn is_refusal_of_rights(cause: &Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Unauthenticated | Cause::Denied { kind: DenialKind::Unauthorized | DenialKind::Forbidden, .. }
-    )
-}
-
-fn severity(action: Action) -> Severity {
-    match action {
-        Action::Delete => Severity::Critical,
-        Action::Rotate => Severity::Warning,
-        _ => Severity::Normal,
     }
 }

@@ -35,6 +35,13 @@ pub trait PolicyGate: Send + Sync {
 
 /// Keeps what happened.
 pub trait AuditSink: Send + Sync {
+    /// Makes sure, as far as anybody can, that one more event can be kept. Asked before a request is worked on, so that
+    /// nothing is done that cannot be recorded.
+    ///
+    /// # Errors
+    /// When an event could not be kept now. Nothing may be done then.
+    fn reserve(&self) -> Result<(), AuditError>;
+
     /// Records an event. When this returns, the event is kept as safely as this sink keeps events.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 //! The port to the store: keys, their versions and aliases, changed in batches that happen whole or not at all.
 
+use crate::clock::Timestamp;
 use crate::future::BoxFuture;
 use crate::ids::{Alias, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::key::{Key, KeyKind, KeyState, KeyVersion};
 
-/// Why the store did not do it. After any of these, nothing of the batch was done.
+/// Why the store did not do it. After any but `Unavailable`, nothing of the batch was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// What the batch builds on is not so any more: the key has another revision, exists already, or is gone.
@@ -13,7 +14,8 @@ pub enum StoreError {
     /// Another key of the instance has this alias.
     #[error("the alias `{0}` is taken")]
     AliasTaken(Alias),
-    /// The store cannot be reached, or cannot write. Says why, for the operator.
+    /// The store cannot be reached, or cannot write. Says why, for the operator. Of a commit that fails like this
+    /// nobody can say whether it was done: whole or not at all, but which of the two only a look at the store tells.
     #[error("unavailable: {0}")]
     Unavailable(String),
     /// A record cannot be read. Says which, for the operator.
@@ -72,20 +74,22 @@ pub struct KeyFilter {
     pub kind: Option<KeyKind>,
     /// In this ring; `None` is any.
     pub ring: Option<KeyRingId>,
+    /// The instant at which `states` are meant: a key whose time has come by then counts as Deactivated.
+    pub at: Timestamp,
 }
 
 impl Default for KeyFilter {
     /// What a list shows when nothing is asked: all but deleted keys (`api-v2: GET /keys`, `state`).
     fn default() -> Self {
         let states = KeyState::ALL.into_iter().filter(|state| *state != KeyState::Destroyed).collect();
-        Self { states, kind: None, ring: None }
+        Self { states, kind: None, ring: None, at: Timestamp::default() }
     }
 }
 
 impl KeyFilter {
     /// Whether a key is among them.
     pub fn matches(&self, key: &Key) -> bool {
-        self.states.contains(&key.state)
+        self.states.contains(&key.state_at(self.at))
             && self.kind.is_none_or(|kind| kind == key.kind)
             && self.ring.as_ref().is_none_or(|ring| *ring == key.ring)
     }

@@ -13,7 +13,8 @@ pub fn status(cause: &Cause) -> u16 {
         Cause::Denied { kind: DenialKind::Forbidden, .. } => 403,
         Cause::Denied { kind: DenialKind::Conflict, .. } => 409,
         Cause::Busy | Cause::Unavailable => 503,
-        Cause::Fault { .. } | Cause::Internal => 500,
+        Cause::Unfinished => 504,
+        Cause::Fault { .. } | Cause::Internal | Cause::Unrecorded => 500,
     }
 }
 
@@ -124,6 +125,8 @@ mod tests {
         assert_eq!(status(&denied(DenialKind::Conflict)), 409);
         assert_eq!(status(&Cause::Busy), 503);
         assert_eq!(status(&Cause::Unavailable), 503);
+        assert_eq!(status(&Cause::Unfinished), 504);
+        assert_eq!(status(&Cause::Unrecorded), 500);
         assert_eq!(status(&Cause::Fault { plugin: "p".to_owned(), kind: FaultKind::Trap }), 500);
         assert_eq!(status(&Cause::Internal), 500);
     }

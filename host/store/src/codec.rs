@@ -72,38 +72,56 @@ struct VersionRecordV1<'a> {
     reference: &'a [u8],
 }
 
+/// What stands in a summary for the instant at which a key expires when it never does. No timestamp goes so far.
+const NEVER_MS: u64 = u64::MAX;
+
 /// What lists filter by.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Summary<'a> {
     state: KeyState,
     kind: KeyKind,
+    expires_at: Option<Timestamp>,
     ring: &'a str,
 }
 
 impl<'a> Summary<'a> {
-    /// Format 1: the format number, the state's number, the kind's number, the ring's text.
+    /// Format 1: the format number, the state's number, the kind's number, the instant at which it expires in
+    /// milliseconds since the epoch (8 bytes, highest first; [`NEVER_MS`] when it does not), the ring's text.
     pub(crate) fn encode(key: &Key) -> Vec<u8> {
         let mut record = vec![FORMAT_1, key.state.number(), kind_number(key.kind)];
+        record.extend_from_slice(&key.expires_at.map_or(NEVER_MS, Timestamp::unix_ms).to_be_bytes());
         record.extend_from_slice(key.ring.as_str().as_bytes());
         record
     }
 
     /// Reads it.
     pub(crate) fn decode(record: &'a [u8]) -> Result<Self, DecodeError> {
-        let [state, kind, ring @ ..] = body(record)? else {
+        let Some(([state, kind, expires_at @ ..], ring)) = body(record)?.split_first_chunk::<10>() else {
             return Err(DecodeError::Malformed("it ends too early"));
         };
+        let expires_at = match u64::from_be_bytes(*expires_at) {
+            NEVER_MS => None,
+            ms => Some(Timestamp::from_unix_ms(ms)),
+        };
         let ring = std::str::from_utf8(ring).map_err(|_| DecodeError::Malformed("its key ring is not UTF-8"))?;
-        Ok(Self { state: state_of(*state)?, kind: kind_of(*kind)?, ring })
+        Ok(Self { state: state_of(*state)?, kind: kind_of(*kind)?, expires_at, ring })
     }
 
     /// What [`KeyFilter::matches`] says of the key.
     pub(crate) fn matches(&self, filter: &KeyFilter) -> bool {
         // Taken apart, so that a new field of the filter cannot be overlooked here.
-        let KeyFilter { states, kind, ring } = filter;
-        states.contains(&self.state)
+        let KeyFilter { states, kind, ring, at } = filter;
+        states.contains(&self.state_at(*at))
             && kind.is_none_or(|kind| kind == self.kind)
             && ring.as_ref().is_none_or(|ring| ring.as_str() == self.ring)
+    }
+
+    /// What [`Key::state_at`] says of the key.
+    fn state_at(&self, now: Timestamp) -> KeyState {
+        match self.expires_at {
+            Some(at) if self.state == KeyState::Active && at <= now => KeyState::Deactivated,
+            _ => self.state,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Built-in policy rule: the IAM roles of the Key Protect API.
 //!
 //! A request is allowed if one of the caller's role assignments covers what it is about and holds a role that has the
-//! action; the table is in `roles.rs`. Everything else is denied, unknown actions too.
+//! action; the table is in `roles.rs`. Everything else is denied, unknown actions too. A denial is final, so a rule that
+//! gives a meaning to roles of the operator's own takes this rule's place in the chain; beside it, it can only deny more.
 //!
 //! An assignment covers what each of its parts covers; an absent part covers all:
 //! - `instance-id`: requests to that instance;
@@ -31,7 +32,7 @@ impl Rule for Access {
         Description {
             name: "access".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            // All: an unknown action must not pass for want of an answer.
+            // All of them: what no role has is denied in here, in so many words, and not left to the chain's silence.
             actions: Vec::new(),
         }
     }

@@ -148,6 +148,19 @@ impl Backend for AesGcm {
         Ok(())
     }
 
+    fn reseal_key(&self, _call: &Call, key: &Key) -> Result<Option<KeyRef>> {
+        let opened = self.open(key)?;
+        let kek = Kek::current(&self.settings.kek)?;
+        if opened.kek == kek.number() {
+            return Ok(None);
+        }
+        // At most 7,500: `Spec::check` let nothing larger in.
+        let bytes = opened.material.len() as u32;
+        let spec = Spec { algorithm: opened.algorithm, kind: opened.kind, bytes };
+        let (nonce, _) = nonce_and(0)?;
+        keyref::seal(&kek, &nonce, &key.identity, spec, &opened.material).map(Some)
+    }
+
     fn random(&self, _call: &Call, len: u32) -> Result<SecretBytes> {
         if len > random::MAX_BYTES {
             return Err(Error::InvalidInput(format!("{len} random bytes: use at most {}", random::MAX_BYTES)));

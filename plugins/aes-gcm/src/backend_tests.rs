@@ -234,6 +234,19 @@ fn a_rotated_kek_still_opens_what_the_old_one_sealed() {
     assert_eq!(*backend.unwrap(&call(), &old, &wrapped, b"").unwrap(), b"text");
     backend.wrap(&call(), &new, b"text", b"").unwrap();
 
+    // Sealed anew, the old KEK can go, and old ciphertexts open all the same.
+    let renewed = backend.reseal_key(&call(), &old).unwrap().expect("a key-ref under the new KEK");
+    assert_eq!(renewed[4], 8);
+    assert_eq!(backend.reseal_key(&call(), &new), Ok(None));
+    testing::revoke_secret("kek");
+    testing::grant_secret("kek", 8, &[0x4c; 32]);
+    let renewed = Key { identity: old.identity.clone(), reference: renewed };
+    assert_eq!(*backend.unwrap(&call(), &renewed, &wrapped, b"").unwrap(), b"text");
+    assert!(matches!(backend.export_key(&call(), &renewed), Err(Error::Unsupported(_))), "it is a root key still");
+    let moved = Key { identity: KeyIdentity { key_id: "another".to_owned(), ..old.identity.clone() }, ..old.clone() };
+    testing::grant_secret("kek", 7, &[0x4b; 32]);
+    assert_eq!(backend.reseal_key(&call(), &moved), Err(Error::InvalidKeyRef));
+
     // Only the old one left: the key is not lost, its KEK is away.
     testing::revoke_secret("kek");
     testing::grant_secret("kek", 7, &[0x4b; 32]);

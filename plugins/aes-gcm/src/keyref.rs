@@ -17,8 +17,12 @@ const HEADER: usize = 7;
 pub(crate) struct OpenKey {
     /// What for.
     pub(crate) kind: KeyKind,
+    /// Of what.
+    pub(crate) algorithm: Algorithm,
     /// Its bytes.
     pub(crate) material: SecretBytes,
+    /// The version of the KEK that it was sealed under.
+    pub(crate) kek: u32,
 }
 
 /// Seals material for one key version.
@@ -57,7 +61,7 @@ pub(crate) fn open(reference: &[u8], identity: &KeyIdentity, kek: impl FnOnce(u3
     let kek = kek(version)?;
     let material =
         xaes::open(kek.bytes(), nonce, &bound_to(header, size, identity), sealed).map_err(|_| Error::InvalidKeyRef)?;
-    Ok(OpenKey { kind, material })
+    Ok(OpenKey { kind, algorithm, material, kek: version })
 }
 
 fn header(version: u32, kind: KeyKind, algorithm: Algorithm) -> [u8; HEADER] {

@@ -107,6 +107,13 @@ pub trait Backend: Sized + Send + Sync + 'static {
     /// A device that is away.
     fn destroy_key(&self, call: &Call, key: &Key) -> Result<()>;
 
+    /// Seals what the key-ref stands for anew, under the newest version of what this backend seals with; `None` if it is
+    /// sealed so already, or nothing seals it.
+    ///
+    /// # Errors
+    /// As [`Backend::wrap`].
+    fn reseal_key(&self, call: &Call, key: &Key) -> Result<Option<KeyRef>>;
+
     /// `len` bytes of the generator that the backend makes its keys with.
     ///
     /// # Errors
@@ -161,6 +168,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
         _call: &Call,
         _transport_key: &Key,
         _identity: &KeyIdentity,
+        _spec: &KeySpec,
         _sealed: &[u8],
     ) -> Result<KeyRef> {
         Err(unsupported("open-transport"))
@@ -269,6 +277,10 @@ impl<T: Exported> Guest for Component<T> {
         on::<T, _>(|plugin| plugin.destroy_key(&call, &key))
     }
 
+    fn reseal_key(call: Call, key: Key) -> Result<Option<KeyRef>> {
+        on::<T, _>(|plugin| plugin.reseal_key(&call, &key))
+    }
+
     fn random(call: Call, len: u32) -> Result<Vec<u8>> {
         on::<T, _>(|plugin| plugin.random(&call, len).map(hand_over))
     }
@@ -297,8 +309,14 @@ impl<T: Exported> Guest for Component<T> {
         on::<T, _>(|plugin| plugin.seal_for_transport(&call, &key, &recipient))
     }
 
-    fn open_transport(call: Call, transport_key: Key, identity: KeyIdentity, sealed: Vec<u8>) -> Result<KeyRef> {
-        on::<T, _>(|plugin| plugin.open_transport(&call, &transport_key, &identity, &sealed))
+    fn open_transport(
+        call: Call,
+        transport_key: Key,
+        identity: KeyIdentity,
+        spec: KeySpec,
+        sealed: Vec<u8>,
+    ) -> Result<KeyRef> {
+        on::<T, _>(|plugin| plugin.open_transport(&call, &transport_key, &identity, &spec, &sealed))
     }
 }
 

@@ -59,6 +59,10 @@ impl Backend for Echo {
         Ok(())
     }
 
+    fn reseal_key(&self, _: &Call, _: &Key) -> Result<Option<KeyRef>> {
+        Ok(None)
+    }
+
     fn random(&self, _: &Call, len: u32) -> Result<SecretBytes> {
         Ok(crate::host::random::bytes(len))
     }
@@ -86,6 +90,7 @@ delegate_to_echo! {
     generate_data_key(call: &Call, key: &Key, len: u32, aad: &[u8]) -> Result<DataKey>;
     unwrap(call: &Call, key: &Key, wrapped: &[u8], aad: &[u8]) -> Result<SecretBytes>;
     destroy_key(call: &Call, key: &Key) -> Result<()>;
+    reseal_key(call: &Call, key: &Key) -> Result<Option<KeyRef>>;
     random(call: &Call, len: u32) -> Result<SecretBytes>;
 }
 
@@ -154,11 +159,11 @@ fn what_is_not_written_is_unsupported() {
         iv: vec![],
         expected_nonce: vec![],
     };
-    assert!(echo.create_import_key(&call(), &identity(), "RSAES_OAEP_SHA_256").is_err_and(is_unsupported));
+    assert!(echo.create_import_key(&call(), &identity(), "RSA-4096").is_err_and(is_unsupported));
     assert!(echo.open_import(&call(), &key(b"r"), &identity(), &spec, &envelope).is_err_and(is_unsupported));
     assert!(echo.create_transport_key(&call(), &identity()).is_err_and(is_unsupported));
     assert!(echo.seal_for_transport(&call(), &key(b"r"), &[]).is_err_and(is_unsupported));
-    assert!(echo.open_transport(&call(), &key(b"r"), &identity(), &[]).is_err_and(is_unsupported));
+    assert!(echo.open_transport(&call(), &key(b"r"), &identity(), &spec, &[]).is_err_and(is_unsupported));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A backend in the process, for tests of what is built on backends. It hides nothing: never outside tests.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::backend::{
     BackendDescription, BackendError, BackendKey, BackendResult, Call, CryptoBackend, DataKey, ImportEnvelope,
@@ -19,6 +19,7 @@ pub struct FakeBackend {
     counter: AtomicU64,
     failure: Mutex<Option<BackendError>>,
     destroyed: AtomicU64,
+    keeps_everything: AtomicBool,
 }
 
 impl FakeBackend {
@@ -37,6 +38,7 @@ impl FakeBackend {
             counter: AtomicU64::new(1),
             failure: Mutex::new(None),
             destroyed: AtomicU64::new(0),
+            keeps_everything: AtomicBool::new(false),
         }
     }
 
@@ -45,6 +47,11 @@ impl FakeBackend {
         if let Ok(mut failure) = self.failure.lock() {
             *failure = error;
         }
+    }
+
+    /// From now on no material is exported.
+    pub fn refuse_exports(&self) {
+        self.keeps_everything.store(true, Ordering::Relaxed);
     }
 
     /// How many keys were destroyed.
@@ -155,7 +162,9 @@ impl CryptoBackend for FakeBackend {
     }
 
     fn export_key<'a>(&'a self, _: Call<'a>, key: BackendKey<'a>) -> BoxFuture<'a, BackendResult<SecretBytes>> {
+        let keeps = self.keeps_everything.load(Ordering::Relaxed);
         ready(self.healthy().and_then(|()| match self.open(&key)? {
+            (KeyKind::Standard, _) if keeps => Err(BackendError::Busy(None)),
             (KeyKind::Standard, material) => Ok(SecretBytes::new(material)),
             (KeyKind::Root, _) => Err(BackendError::Unsupported("root keys stay".to_owned())),
         }))

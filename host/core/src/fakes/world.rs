@@ -106,6 +106,7 @@ impl PolicyGate for ScriptedGate {
 pub struct MemoryAudit {
     events: Mutex<Vec<AuditEvent>>,
     full: Mutex<bool>,
+    broken: Mutex<bool>,
 }
 
 impl MemoryAudit {
@@ -114,7 +115,14 @@ impl MemoryAudit {
         self.events.lock().map(|events| events.clone()).unwrap_or_default()
     }
 
-    /// Takes no more from now on.
+    /// Promises to take events from now on, and does not.
+    pub fn break_down(&self) {
+        if let Ok(mut broken) = self.broken.lock() {
+            *broken = true;
+        }
+    }
+
+    /// Takes no more from now on, and says so before.
     pub fn fill_up(&self) {
         if let Ok(mut full) = self.full.lock() {
             *full = true;
@@ -123,9 +131,13 @@ impl MemoryAudit {
 }
 
 impl AuditSink for MemoryAudit {
+    fn reserve(&self) -> Result<(), AuditError> {
+        if self.full.lock().is_ok_and(|full| *full) { Err(AuditError("no space left".to_owned())) } else { Ok(()) }
+    }
+
     fn record<'a>(&'a self, event: &'a AuditEvent) -> BoxFuture<'a, Result<(), AuditError>> {
-        let full = self.full.lock().is_ok_and(|full| *full);
-        let result = if full {
+        let lost = self.broken.lock().is_ok_and(|broken| *broken) || self.reserve().is_err();
+        let result = if lost {
             Err(AuditError("no space left".to_owned()))
         } else {
             if let Ok(mut events) = self.events.lock() {

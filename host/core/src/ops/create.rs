@@ -3,7 +3,7 @@
 use super::input::{self, Problems};
 use super::material;
 use crate::access::Action;
-use crate::backend::KeyIdentity;
+use crate::backend::{BackendKey, KeyIdentity};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::{Alias, KeyId, KeyRingId};
@@ -116,6 +116,14 @@ async fn make(
     let id = KeyId::generate(gateway.entropy.as_ref())?;
     let identity = KeyIdentity { instance: cx.instance, key: id, version: id.first_version() };
     let (key_ref, bits) = material::make(cx, backend.as_ref(), identity, input.kind, input.payload.as_ref()).await?;
+    // Before the key is there for anybody: a failure here must not leave a key that its maker was told nothing of.
+    let payload = match (input.return_payload && input.kind == KeyKind::Standard, &input.payload) {
+        (true, None) => {
+            let made = BackendKey { identity, reference: &key_ref.reference };
+            Some(backend.export_key(cx.call(), made).await?)
+        }
+        _ => None,
+    };
     let key = Key {
         instance: cx.instance,
         id,
@@ -142,16 +150,10 @@ async fn make(
     let version = KeyVersion { id: identity.version, sequence: 1, created_at: now, key_ref };
     let change = Change::InsertKey { key: key.clone(), version: version.clone() };
     if let Err(error) = gateway.store.commit(vec![change]).await {
-        material::discard(cx, backend.as_ref(), identity, &version.key_ref).await;
+        material::discard(cx, backend.as_ref(), identity, &version.key_ref, &error).await;
         return Err(error.into());
     }
-    let payload = if !input.return_payload || key.kind == KeyKind::Root {
-        None
-    } else if input.payload.is_some() {
-        input.payload
-    } else {
-        let held = material::current(gateway, &key).await?;
-        Some(held.backend.export_key(cx.call(), held.key()).await?)
-    };
+    let sent = input.payload.filter(|_| input.return_payload && key.kind == KeyKind::Standard);
+    let payload = payload.or(sent);
     Ok(Done::new(()).about(&key).tell("keyVersionId", key.current_version).map(|()| Created { key, payload }))
 }

@@ -1,6 +1,7 @@
 //! `GET /keys` and `HEAD /keys`.
 
 use crate::access::Action;
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::key::Key;
 use crate::pipeline::{Admitted, Ask, Done, Gateway, RequestContext, settle};
@@ -18,7 +19,7 @@ pub async fn list(
     gateway
         .run(cx, Ask::instance(Action::List), async |admitted: Admitted| {
             let (filter, page) = query?;
-            let filter = in_ring(filter, cx);
+            let filter = narrowed(filter, cx, admitted.now);
             let mut page = gateway.store.keys(cx.instance, &filter, page).await?;
             page.items = page.items.into_iter().map(|key| settle(key, admitted.now)).collect();
             let count = page.items.len();
@@ -33,15 +34,14 @@ pub async fn list(
 /// As for [`list`].
 pub async fn count(gateway: &Gateway, cx: &RequestContext, filter: Result<KeyFilter, Error>) -> Result<usize, Error> {
     gateway
-        .run(cx, Ask::instance(Action::Head), async |_: Admitted| {
-            let filter = in_ring(filter?, cx);
+        .run(cx, Ask::instance(Action::Head), async |admitted: Admitted| {
+            let filter = narrowed(filter?, cx, admitted.now);
             let count = gateway.store.count(cx.instance, &filter).await?;
             Ok(Done::new(count).tell("totalResources", count))
         })
         .await
 }
 
-fn in_ring(mut filter: KeyFilter, cx: &RequestContext) -> KeyFilter {
-    filter.ring = cx.ring.clone();
-    filter
+fn narrowed(filter: KeyFilter, cx: &RequestContext, at: Timestamp) -> KeyFilter {
+    KeyFilter { ring: cx.ring.clone(), at, ..filter }
 }

@@ -11,6 +11,7 @@ use crate::ids::VersionId;
 use crate::key::{Key, KeyKind, KeyRef, KeyVersion};
 use crate::pipeline::{Gateway, RequestContext};
 use crate::secret::SecretBytes;
+use crate::store::StoreError;
 
 /// A key version together with the backend that holds its material.
 pub(super) struct Held {
@@ -107,9 +108,18 @@ fn spec(kind: KeyKind, material: Option<&SecretBytes>) -> KeySpec {
     KeySpec { algorithm, bits, kind }
 }
 
-/// Takes back material whose record could not be kept. That it fails too is for the log only: a key in a token that no
-/// record names is waste, not danger.
-pub(super) async fn discard(cx: &RequestContext, backend: &dyn CryptoBackend, identity: KeyIdentity, key_ref: &KeyRef) {
-    let key = BackendKey { identity, reference: &key_ref.reference };
-    let _ = backend.destroy_key(cx.call(), key).await;
+/// Takes back material whose record was refused. After any other failure of the store the record may be there, and then
+/// its material must be too. That destroying fails is for the log only: a key in a token that no record names is waste,
+/// not danger.
+pub(super) async fn discard(
+    cx: &RequestContext,
+    backend: &dyn CryptoBackend,
+    identity: KeyIdentity,
+    key_ref: &KeyRef,
+    why: &StoreError,
+) {
+    if matches!(why, StoreError::Conflict | StoreError::AliasTaken(_)) {
+        let key = BackendKey { identity, reference: &key_ref.reference };
+        let _ = backend.destroy_key(cx.call(), key).await;
+    }
 }

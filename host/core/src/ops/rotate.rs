@@ -108,7 +108,7 @@ async fn make(
         Change::InsertVersion { instance: key.instance, key: key.id, version },
     ];
     if let Err(error) = gateway.store.commit(changes).await {
-        material::discard(cx, backend.as_ref(), identity, &key_ref).await;
+        material::discard(cx, backend.as_ref(), identity, &key_ref, &error).await;
         return Err(error.into());
     }
     Ok(rotated)

@@ -124,6 +124,8 @@ fn reason_for_failure(cause: &Cause) -> String {
         Cause::Denied { code, .. } => code.clone(),
         Cause::Busy => "busy".to_owned(),
         Cause::Unavailable => "unavailable".to_owned(),
+        Cause::Unfinished => "not ready in time; the work goes on".to_owned(),
+        Cause::Unrecorded => "done and not recorded".to_owned(),
         Cause::Fault { plugin, kind } => format!("fault of plugin {plugin}: {}", kind.as_str()),
         Cause::Internal => "internal".to_owned(),
     }

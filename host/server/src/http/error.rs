@@ -124,6 +124,16 @@ fn summary(error: &Error, action: Option<Action>) -> String {
         Error::Unavailable { .. } => {
             "Something that the gateway needs is away, and nothing was done. Try again later.".to_owned()
         }
+        Error::Unfinished => {
+            "The answer was not ready in time, and the work on it goes on. Look at what came of it before you repeat \
+             the request."
+                .to_owned()
+        }
+        Error::Unrecorded(_) => {
+            "It was done, but could not be recorded, so its result is kept back. Look before you repeat the request, \
+             and tell the operator of the gateway the Correlation-Id of this answer."
+                .to_owned()
+        }
         Error::Fault(_) | Error::Internal(_) => {
             "Your request could not be processed. If the problem persists, note the Correlation-Id of this answer and \
              tell the operator of the gateway."
@@ -158,6 +168,7 @@ fn tell_the_operator(error: &Error) {
         Error::Fault(fault) => {
             tracing::error!(plugin = fault.plugin, call = fault.call, kind = fault.kind.as_str(), %error, "plugin fault");
         }
-        Error::Internal(_) => tracing::error!(%error, "request failed"),
+        Error::Unfinished => tracing::warn!(%error, "request answered before its end"),
+        Error::Internal(_) | Error::Unrecorded(_) => tracing::error!(%error, "request failed"),
     }
 }

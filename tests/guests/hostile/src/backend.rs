@@ -168,6 +168,11 @@ impl Backend for Hostile {
         Ok(())
     }
 
+    fn reseal_key(&self, call: &Call, _key: &Key) -> Result<Option<KeyRef>> {
+        self.enter_in(call, "reseal-key");
+        Ok(None)
+    }
+
     fn random(&self, call: &Call, len: u32) -> Result<SecretBytes> {
         // Out of bounds: not the length that was asked for.
         if let Some(answer) = bytes(self.enter_in(call, "random"), len as usize + 1, &[]) {

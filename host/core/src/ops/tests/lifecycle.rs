@@ -140,6 +140,11 @@ fn an_expired_key_unwraps_and_wraps_no_more() {
     world.clock.travel(HOUR);
     assert_eq!(code(world.wrap(&key, b"x", &[])), ReasonCode::KeyActionInvalidState);
     assert!(world.rotate(&key).is_ok(), "a deactivated key can be rotated");
+    let listed = |state| {
+        let filter = KeyFilter { states: vec![state], ..KeyFilter::default() };
+        block_on(list::count(&world.gateway, &cx(FIRST), Ok(filter))).unwrap()
+    };
+    assert_eq!((listed(KeyState::Active), listed(KeyState::Deactivated)), (0, 1), "lists see it too");
 }
 
 #[test]
@@ -158,6 +163,16 @@ fn a_backend_that_fails_leaves_no_record() {
     world.backend.fail_with(Some(BackendError::Busy(None)));
     assert!(matches!(world.create(root("k")), Err(Error::Busy { .. })));
     world.backend.fail_with(None);
+    let count = block_on(list::count(&world.gateway, &cx(FIRST), Ok(KeyFilter::default()))).unwrap();
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_key_whose_material_cannot_be_handed_out_is_not_made() {
+    let world = World::new();
+    world.backend.refuse_exports();
+    let input = CreateKey { kind: KeyKind::Standard, return_payload: true, ..root("s") };
+    assert!(world.create(input).is_err());
     let count = block_on(list::count(&world.gateway, &cx(FIRST), Ok(KeyFilter::default()))).unwrap();
     assert_eq!(count, 0);
 }

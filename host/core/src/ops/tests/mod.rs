@@ -107,6 +107,7 @@ fn cx(instance: InstanceId) -> RequestContext {
         ring: None,
         network: Network::default(),
         request_uri: "/api/v2/keys".to_owned(),
+        timeout: None,
     }
 }
 

@@ -88,9 +88,19 @@ fn every_request_leaves_one_event_and_refusals_of_rights_are_critical() {
 fn nobody_learns_of_what_could_not_be_audited() {
     let world = World::new();
     let key = world.root_key();
-    world.audit.fill_up();
+    world.audit.break_down();
     let refused = world.wrap(&key, b"x", &[]);
+    assert!(matches!(refused, Err(Error::Unrecorded(_))), "{refused:?}");
+}
+
+#[test]
+fn nothing_is_done_that_could_not_be_audited() {
+    let world = World::new();
+    world.audit.fill_up();
+    let refused = world.create(root("k"));
     assert!(matches!(refused, Err(Error::Unavailable { ref what, .. }) if what == "audit"), "{refused:?}");
+    let keys = block_on(world.gateway.store.count(FIRST, &crate::store::KeyFilter::default())).unwrap();
+    assert_eq!((keys, world.gate.asked().len()), (0, 0));
 }
 
 #[test]
