@@ -258,6 +258,29 @@ async fn http2_is_spoken_without_asking() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_ended_and_one_at_work_is_not() {
+    let gateway = Gateway::start_with(&[("KEYGATE__SERVER__IDLE_TIMEOUT", "400ms")], &[]).await;
+    let mut client = gateway.client("manager", 0).await;
+    // The preface and empty SETTINGS (RFC 9113, 3.4): a whole HTTP/2 connection, and nothing after it.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    let settings_only = say(&client, hello);
+    let preface_only = say(&client, &hello[..24]);
+    let kept_alive = format!("{}\r\n", head(&client, "HEAD /api/v2/keys"));
+    let kept_alive = say(&client, kept_alive.as_bytes());
+    let ends = tokio::join!(settings_only, preface_only, kept_alive);
+    assert_eq!(statuses(&ends.2.0), ["200"]);
+    for (what, took) in [("settings", ends.0.1), ("a preface", ends.1.1), ("keep-alive", ends.2.1)] {
+        assert!(took >= Duration::from_millis(350) && took < Duration::from_secs(9), "{what}: {took:?}");
+    }
+    // Requests that come in time keep it, for longer than the time itself; after a pause there is another.
+    client.http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    for pause in [100, 100, 100, 100, 100, 100, 1000, 0] {
+        assert_eq!(client.send("GET", "/keys?limit=1", None).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+#[tokio::test]
 async fn many_connections_at_once_are_all_served() {
     let gateway = Gateway::start().await;
     let client = gateway.client("manager", 0).await;

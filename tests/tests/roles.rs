@@ -164,6 +164,18 @@ async fn who_may_not_gets_one_answer_whatever_is_asked_and_whatever_is_there() {
                 }
             }
         }
+        // What is wrong around a request is no answer for them either.
+        let post = |path: &str| client.request("POST", path);
+        for (what, request) in [
+            ("a bad ring", post("/keys").header("X-Kms-Key-Ring", "a b").body("{}")),
+            ("an encoding", post("/keys").header("Content-Encoding", "gzip").body("{}")),
+            ("a long body", post("/keys").body(vec![b' '; (1 << 20) + 1])),
+        ] {
+            let reply = reply(request).await;
+            if !is_the_refusal(&reply) {
+                problems.push(format!("{name}: {what}: {reply:?}"));
+            }
+        }
         let bad_query = client.send("GET", "/keys?limit=x&state=9", None).await;
         if *name != "reader" && !is_the_refusal(&bad_query) {
             problems.push(format!("{name}: a bad query: {bad_query:?}"));

@@ -5,14 +5,17 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::secret::{SecretBytes, SecretText};
 
-/// Decodes standard base64 (RFC 4648, section 4, with padding) into a buffer that is wiped.
+/// Decodes standard base64 (RFC 4648, section 4, with padding) into a buffer that is wiped. Ends of lines in it are
+/// passed over: `base64` wraps what is long, and the service's own decoder takes that.
 ///
 /// # Errors
 /// When the text is not base64.
 pub fn decode_secret(text: &str) -> Result<SecretBytes, NotBase64> {
-    // Sized up front: a vector that grew would leave the old copy in freed memory.
-    let mut buffer = zeroize::Zeroizing::new(vec![0_u8; base64::decoded_len_estimate(text.len())]);
-    let len = STANDARD.decode_slice(text, &mut buffer).map_err(|_| NotBase64)?;
+    // Both are sized up front: a vector that grew would leave the old copy in freed memory.
+    let mut line = zeroize::Zeroizing::new(Vec::with_capacity(text.len()));
+    line.extend(text.bytes().filter(is_of_line));
+    let mut buffer = zeroize::Zeroizing::new(vec![0_u8; base64::decoded_len_estimate(line.len())]);
+    let len = STANDARD.decode_slice(line.as_slice(), &mut buffer).map_err(|_| NotBase64)?;
     buffer.truncate(len);
     Ok(SecretBytes::new(std::mem::take(&mut *buffer)))
 }
@@ -24,12 +27,17 @@ pub fn encode_secret(bytes: &SecretBytes) -> SecretText {
     SecretText::new(text)
 }
 
-/// Decodes standard base64 of something that is no secret.
+/// Decodes standard base64 of something that is no secret, in the same way.
 ///
 /// # Errors
 /// When the text is not base64.
 pub fn decode(text: &str) -> Result<Vec<u8>, NotBase64> {
-    STANDARD.decode(text).map_err(|_| NotBase64)
+    let line: Vec<u8> = text.bytes().filter(is_of_line).collect();
+    STANDARD.decode(line).map_err(|_| NotBase64)
+}
+
+fn is_of_line(byte: &u8) -> bool {
+    !matches!(byte, b'\r' | b'\n')
 }
 
 /// Encodes to standard base64.
@@ -55,5 +63,14 @@ mod tests {
         }
         assert!(decode_secret("not base64!").is_err());
         assert!(decode_secret("QQ").is_err(), "padding is required");
+    }
+
+    #[test]
+    fn ends_of_lines_are_passed_over_and_other_blanks_are_not() {
+        for wrapped in ["QUJD\nREVG\n", "\r\nQUJDREVG", "Q\nU\rJDREVG"] {
+            assert_eq!(decode_secret(wrapped).unwrap().expose(), b"ABCDEF");
+            assert_eq!(decode(wrapped).unwrap(), b"ABCDEF");
+        }
+        assert!(decode_secret("QUJD REVG").is_err() && decode("QUJD\tREVG").is_err());
     }
 }

@@ -39,10 +39,21 @@ pub struct Envelope {
 #[error("not a ciphertext of this gateway")]
 pub struct NotAnEnvelope;
 
+/// What a backend gave cannot be handed out: nobody could read it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a ciphertext needs a backend with a name of 1 to 64 bytes, and something that it wrapped")]
+pub struct Unencodable;
+
 impl Envelope {
-    /// Puts the header before the backend's bytes. `backend` has 1 to 64 bytes; configuration allows no other.
-    pub fn encode(&self) -> Vec<u8> {
-        let name = &self.backend.as_bytes()[..self.backend.len().min(MAX_BACKEND_NAME)];
+    /// Puts the header before the backend's bytes.
+    ///
+    /// # Errors
+    /// When it could not be taken apart again: the backend's name has not 1 to 64 bytes, or it gave nothing.
+    pub fn encode(&self) -> Result<Vec<u8>, Unencodable> {
+        let name = self.backend.as_bytes();
+        if name.is_empty() || name.len() > MAX_BACKEND_NAME || self.wrapped.is_empty() {
+            return Err(Unencodable);
+        }
         let mut bytes = Vec::with_capacity(FIXED + name.len() + self.wrapped.len());
         bytes.extend_from_slice(MAGIC);
         bytes.push(FORMAT);
@@ -50,7 +61,7 @@ impl Envelope {
         bytes.push(name.len() as u8);
         bytes.extend_from_slice(name);
         bytes.extend_from_slice(&self.wrapped);
-        bytes
+        Ok(bytes)
     }
 
     /// Takes bytes apart.
@@ -127,8 +138,16 @@ mod tests {
             wrapped: vec![1, 2, 3],
         };
         let golden: Vec<u8> = [&b"KGW\x01"[..], &[0xAB; 16], &[7], b"aes-gcm", &[1, 2, 3]].concat();
-        assert_eq!(envelope.encode(), golden);
+        assert_eq!(envelope.encode().unwrap(), golden);
         assert_eq!(Envelope::decode(&golden).unwrap(), envelope);
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let version = VersionId::from_bytes([1; 16]);
+        for (backend, wrapped) in [("b".repeat(65), vec![1]), (String::new(), vec![1]), ("b".to_owned(), Vec::new())] {
+            assert_eq!(Envelope { version, backend, wrapped }.encode(), Err(Unencodable));
+        }
     }
 
     #[test]
@@ -165,7 +184,7 @@ mod tests {
         #[test]
         fn decoding_never_panics_and_undoes_encoding(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(envelope) = Envelope::decode(&bytes) {
-                prop_assert_eq!(envelope.encode(), bytes);
+                prop_assert_eq!(envelope.encode().unwrap(), bytes);
             }
         }
 
@@ -173,7 +192,7 @@ mod tests {
         fn encoding_round_trips(version in any::<[u8; 16]>(), backend in "[a-z0-9-]{1,64}",
                                 wrapped in prop::collection::vec(any::<u8>(), 1..100)) {
             let envelope = Envelope { version: VersionId::from_bytes(version), backend, wrapped };
-            prop_assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
+            prop_assert_eq!(Envelope::decode(&envelope.encode().unwrap()).unwrap(), envelope);
         }
     }
 }

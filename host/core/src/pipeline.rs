@@ -56,6 +56,8 @@ pub struct RequestContext {
     pub request_uri: String,
     /// How long plugins may take for this request, beside their own limits.
     pub timeout: Option<Duration>,
+    /// What is wrong with the request as a whole: a header or a body that cannot be read. Told only to who may ask.
+    pub flaws: Vec<Reason>,
 }
 
 impl RequestContext {
@@ -232,6 +234,9 @@ impl Gateway {
         let instance = self.instances.get(cx.instance).ok_or_else(|| {
             Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").header("Bluemix-Instance")
         })?;
+        if !cx.flaws.is_empty() {
+            return Err(Error::Refused(cx.flaws.clone()));
+        }
         if let Some(KeySelector::Impossible(_)) = ask.key {
             let text = "A key is named by its id (a UUID) or by an alias ([A-Za-z0-9_-], 2 to 90 characters)";
             return Err(Reason::new(ReasonCode::InvalidPathParam, text).path("id").into());

@@ -1,5 +1,6 @@
 //! A backend: each call of the port becomes a call into a sandbox of its own, and what comes back is checked.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use keygate_core::backend::{
@@ -10,11 +11,18 @@ use keygate_core::error::FaultKind;
 use keygate_core::ports::BoxFuture;
 use keygate_core::secret::SecretBytes;
 
-use crate::bindings::convert::{self, IdentityText};
+use crate::bindings::convert::{self, IdentityText, MAX_KEY_REF, MAX_OVERHEAD};
 use crate::bindings::crypto::keygate::crypto::types as wit;
 use crate::contract::BackendContract;
 use crate::faults::{CallError, Failure};
 use crate::sandbox::{Plugin, Sandbox, bounded};
+
+/// The longest AAD, in bytes. These bounds are those of `wit/crypto/backend.wit`.
+const MAX_AAD: usize = 65_536;
+/// The sizes of data keys, in bytes.
+const DATA_KEY: RangeInclusive<u32> = 16..=64;
+/// The most random bytes in one answer.
+const MAX_RANDOM: usize = 4_096;
 
 /// A plugin under a backend's name.
 pub(crate) struct WasmBackend {
@@ -67,6 +75,34 @@ impl WasmBackend {
         }
         let name = &self.name;
         Err(BackendError::InvalidInput(format!("The {what} has {len} bytes; backend `{name}` takes at most {most}")))
+    }
+
+    /// Whether an AAD is within its bounds.
+    fn takes_aad(&self, aad: &[u8]) -> BackendResult<()> {
+        self.takes("AAD", aad.len(), MAX_AAD)
+    }
+
+    /// Whether a ciphertext is one that can have come from here.
+    fn takes_wrapped(&self, wrapped: &[u8]) -> BackendResult<()> {
+        self.takes("ciphertext", wrapped.len(), self.description.max_plaintext.saturating_add(MAX_OVERHEAD))
+    }
+
+    /// Whether a key-ref is within its bounds. It comes from the store and not from a caller, who could mend nothing.
+    fn takes_key(&self, key: BackendKey<'_>) -> BackendResult<()> {
+        if (1..=MAX_KEY_REF).contains(&key.reference.len()) {
+            return Ok(());
+        }
+        Err(BackendError::InvalidKeyRef { backend: self.name.clone() })
+    }
+
+    /// Whether material has the size that its key is said to have.
+    fn takes_material(&self, spec: KeySpec, material: &SecretBytes) -> BackendResult<()> {
+        self.takes("material", material.len(), self.description.max_material)?;
+        if material.len().checked_mul(8) == usize::try_from(spec.bits).ok() {
+            return Ok(());
+        }
+        let (len, bits) = (material.len(), spec.bits);
+        Err(BackendError::InvalidInput(format!("The material has {len} bytes; a key of {bits} bits has {}", bits / 8)))
     }
 }
 
@@ -127,7 +163,7 @@ impl CryptoBackend for WasmBackend {
         material: &'a SecretBytes,
     ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
         Box::pin(async move {
-            self.takes("material", material.len(), self.description.max_material)?;
+            self.takes_material(spec, material)?;
             let identity = IdentityText::new(identity);
             let spec = convert::key_spec(spec);
             ask!(
@@ -142,6 +178,7 @@ impl CryptoBackend for WasmBackend {
 
     fn export_key<'a>(&'a self, call: Call<'a>, key: BackendKey<'a>) -> BoxFuture<'a, BackendResult<SecretBytes>> {
         Box::pin(async move {
+            self.takes_key(key)?;
             let identity = IdentityText::new(key.identity);
             let most = self.description.max_material;
             ask!(
@@ -162,7 +199,9 @@ impl CryptoBackend for WasmBackend {
         aad: &'a [u8],
     ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
         Box::pin(async move {
+            self.takes_key(key)?;
             self.takes("plaintext", plaintext.len(), self.description.max_plaintext)?;
+            self.takes_aad(aad)?;
             let identity = IdentityText::new(key.identity);
             ask!(
                 self,
@@ -182,6 +221,13 @@ impl CryptoBackend for WasmBackend {
         aad: &'a [u8],
     ) -> BoxFuture<'a, BackendResult<DataKey>> {
         Box::pin(async move {
+            self.takes_key(key)?;
+            if !DATA_KEY.contains(&len) {
+                let (least, most) = DATA_KEY.into_inner();
+                let text = format!("A data key of {len} bytes cannot be made; {least} to {most} is right");
+                return Err(BackendError::InvalidInput(text));
+            }
+            self.takes_aad(aad)?;
             let identity = IdentityText::new(key.identity);
             let exactly = len as usize;
             ask!(
@@ -205,6 +251,9 @@ impl CryptoBackend for WasmBackend {
         aad: &'a [u8],
     ) -> BoxFuture<'a, BackendResult<SecretBytes>> {
         Box::pin(async move {
+            self.takes_key(key)?;
+            self.takes_wrapped(wrapped)?;
+            self.takes_aad(aad)?;
             let identity = IdentityText::new(key.identity);
             let most = self.description.max_plaintext;
             ask!(
@@ -227,6 +276,11 @@ impl CryptoBackend for WasmBackend {
         target_aad: &'a [u8],
     ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
         Box::pin(async move {
+            self.takes_key(source)?;
+            self.takes_key(target)?;
+            self.takes_wrapped(wrapped)?;
+            self.takes_aad(source_aad)?;
+            self.takes_aad(target_aad)?;
             let (from, to) = (IdentityText::new(source.identity), IdentityText::new(target.identity));
             ask!(
                 self,
@@ -249,6 +303,7 @@ impl CryptoBackend for WasmBackend {
 
     fn destroy_key<'a>(&'a self, call: Call<'a>, key: BackendKey<'a>) -> BoxFuture<'a, BackendResult<()>> {
         Box::pin(async move {
+            self.takes_key(key)?;
             let identity = IdentityText::new(key.identity);
             ask!(
                 self,
@@ -263,6 +318,10 @@ impl CryptoBackend for WasmBackend {
     fn random<'a>(&'a self, call: Call<'a>, len: u32) -> BoxFuture<'a, BackendResult<SecretBytes>> {
         Box::pin(async move {
             let exactly = len as usize;
+            if exactly > MAX_RANDOM {
+                let text = format!("{len} random bytes cannot be asked for at once; {MAX_RANDOM} is the most");
+                return Err(BackendError::InvalidInput(text));
+            }
             ask!(self, call, "random", |guest, store, c| guest.call_random(store, c, len), |bytes| secret(
                 bytes,
                 "the answer",
@@ -299,6 +358,7 @@ impl CryptoBackend for WasmBackend {
         envelope: &'a ImportEnvelope,
     ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
         Box::pin(async move {
+            self.takes_key(import_key)?;
             let (opener, identity) = (IdentityText::new(import_key.identity), IdentityText::new(identity));
             let spec = convert::key_spec(spec);
             ask!(

@@ -20,25 +20,31 @@ const MAGIC: &[u8; 16] = b"keygate-code-1\n\0";
 const MAC: usize = 32;
 const KEY_FILE: &str = "key";
 
+/// To be raised whenever a snapshot of the same component and settings would come out otherwise than before: how it is
+/// taken, or what `configure` is given.
+const SNAPSHOT_FORMAT: u32 = 1;
+
 /// What compiled code was made from.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CodeId([u8; 32]);
 
 impl CodeId {
     /// The code of a component as it is.
     pub(crate) fn plain(component: &[u8; 32]) -> Self {
-        Self(Self::hash(b"plain", component, b""))
+        Self(Self::hash(&[b"plain", component]))
     }
 
-    /// The code of a snapshot that was taken after a component was given these settings.
-    pub(crate) fn snapshot(component: &[u8; 32], settings: &str) -> Self {
-        Self(Self::hash(b"snapshot", component, settings.as_bytes()))
+    /// The code of a snapshot that was taken after a component was given these settings through this interface: a
+    /// component can export more than one that has a `configure`.
+    pub(crate) fn snapshot(component: &[u8; 32], interface: &str, settings: &str) -> Self {
+        let format = SNAPSHOT_FORMAT.to_le_bytes();
+        Self(Self::hash(&[b"snapshot", &format, component, interface.as_bytes(), settings.as_bytes()]))
     }
 
-    fn hash(kind: &[u8], component: &[u8; 32], settings: &[u8]) -> [u8; 32] {
+    fn hash(parts: &[&[u8]]) -> [u8; 32] {
         // The host's version is part of it, because the host drives `configure` and takes the snapshot.
         let mut hasher = blake3::Hasher::new_derive_key("keygate 2026-11 compiled code identity");
-        for part in [kind, component.as_slice(), env!("CARGO_PKG_VERSION").as_bytes(), settings] {
+        for part in [env!("CARGO_PKG_VERSION").as_bytes()].iter().chain(parts) {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         *hasher.finalize().as_bytes()
@@ -247,6 +253,23 @@ mod tests {
         let path = cache.path(ID);
         assert!(path.exists());
         (cache, path)
+    }
+
+    #[test]
+    fn code_is_told_apart_by_all_that_it_was_made_from() {
+        let ids = [
+            CodeId::plain(&[1; 32]),
+            CodeId::plain(&[2; 32]),
+            CodeId::snapshot(&[1; 32], "a:b/c", "{}"),
+            CodeId::snapshot(&[2; 32], "a:b/c", "{}"),
+            CodeId::snapshot(&[1; 32], "a:b/d", "{}"),
+            CodeId::snapshot(&[1; 32], "a:b/c", "{ }"),
+            CodeId::snapshot(&[1; 32], "a:b/c{", "}"),
+        ];
+        for (at, id) in ids.iter().enumerate() {
+            assert_eq!(ids.iter().position(|other| other == id), Some(at));
+        }
+        assert!(CodeId::plain(&[1; 32]) == ids[0]);
     }
 
     #[test]

@@ -39,8 +39,11 @@ impl Rule {
         concerns(&self.description.actions, action)
     }
 
-    async fn ask(&self, request: &Request) -> Heard {
-        match self.call(request).await {
+    async fn ask(&self, request: &Request, timeout: Option<Duration>) -> Heard {
+        if !self.concerns(&request.action) {
+            return Heard::Said(Decided::Abstain);
+        }
+        match self.call(request, timeout).await {
             Ok(decided) => Heard::Said(decided),
             Err(CallError::Busy) => Heard::Busy,
             Err(CallError::Fault(fault)) => {
@@ -50,11 +53,15 @@ impl Rule {
         }
     }
 
-    async fn call(&self, request: &Request) -> Result<Decided, CallError> {
+    async fn call(&self, request: &Request, timeout: Option<Duration>) -> Result<Decided, CallError> {
         const FUNCTION: &str = "evaluate";
         let output = |message: String| CallError::Fault(self.plugin.facts.fault(FUNCTION, FaultKind::Output, message));
-        let call = Call { request_id: &request.request_id, timeout: None };
-        let mut sandbox = self.plugin.enter(FUNCTION, call).await?;
+        let call = Call { request_id: &request.request_id, timeout };
+        let mut sandbox = match self.mode {
+            Mode::Enforce => self.plugin.enter(FUNCTION, call).await?,
+            // Whoever is only watching lets others go first.
+            Mode::Monitor => self.plugin.enter_if_free(FUNCTION, call).await?,
+        };
         let rule = sandbox.guest.keygate_policy_rule();
         let outcome = bounded(sandbox.until, rule.call_evaluate(&mut sandbox.store, request)).await;
         match sandbox.outcome(outcome)? {
@@ -73,24 +80,22 @@ fn concerns(actions: &[String], action: &str) -> bool {
         })
 }
 
-/// Asks a chain.
+/// Asks a chain: those whose answer counts until the verdict is final, and then those who only watch.
 pub(crate) async fn decide(chain: &[Rule], request: &AccessRequest<'_>) -> Decision {
     let mut fold = Fold::default();
     if chain.is_empty() {
         return fold.finish();
     }
     let question = convert::request(request);
-    for rule in chain {
-        let started = Instant::now();
-        let heard =
-            if rule.concerns(&question.action) { rule.ask(&question).await } else { Heard::Said(Decided::Abstain) };
-        let voice = Voice {
-            rule: &rule.plugin.facts.name,
-            digest: &rule.plugin.facts.digest,
-            enforced: rule.mode == Mode::Enforce,
-        };
-        if fold.hear(&voice, heard, started.elapsed()).is_break() {
-            break;
+    for mode in [Mode::Enforce, Mode::Monitor] {
+        for (place, rule) in chain.iter().enumerate().filter(|(_, rule)| rule.mode == mode) {
+            let started = Instant::now();
+            let heard = rule.ask(&question, request.timeout).await;
+            let facts = &rule.plugin.facts;
+            let voice = Voice { place, rule: &facts.name, digest: &facts.digest, enforced: rule.mode == Mode::Enforce };
+            if fold.hear(&voice, heard, started.elapsed()).is_break() {
+                break;
+            }
         }
     }
     fold.finish()
@@ -98,6 +103,8 @@ pub(crate) async fn decide(chain: &[Rule], request: &AccessRequest<'_>) -> Decis
 
 /// Who speaks.
 struct Voice<'a> {
+    /// Where in the chain.
+    place: usize,
     rule: &'a str,
     digest: &'a str,
     enforced: bool,
@@ -106,7 +113,8 @@ struct Voice<'a> {
 /// The decision in the making.
 #[derive(Default)]
 struct Fold {
-    trail: Vec<RuleAnswer>,
+    /// With each rule's place in the chain.
+    trail: Vec<(usize, RuleAnswer)>,
     allowed: bool,
     obligations: Vec<Obligation>,
     denial: Option<Denial>,
@@ -114,22 +122,18 @@ struct Fold {
 }
 
 impl Fold {
-    /// Takes in what a rule said. Breaks when the decision is final.
+    /// Takes in what a rule said. Breaks when the verdict is final and nobody else's answer can count.
     fn hear(&mut self, voice: &Voice<'_>, heard: Heard, took: Duration) -> ControlFlow<()> {
         let answer = match &heard {
             Heard::Said(Decided::Abstain) => Answer::Abstain,
             Heard::Said(Decided::Allow(_)) => Answer::Allow,
             Heard::Said(Decided::Deny(denial)) => Answer::Deny(denial.code.clone()),
             Heard::Fault(message) => Answer::Fault(message.clone()),
-            Heard::Busy => Answer::Fault("no sandbox came free in time to ask it in".to_owned()),
+            Heard::Busy if voice.enforced => Answer::Fault("no sandbox came free in time to ask it in".to_owned()),
+            Heard::Busy => Answer::Fault("it was not asked: no sandbox was free".to_owned()),
         };
-        self.trail.push(RuleAnswer {
-            rule: voice.rule.to_owned(),
-            digest: voice.digest.to_owned(),
-            enforced: voice.enforced,
-            answer,
-            took,
-        });
+        let (rule, digest) = (voice.rule.to_owned(), voice.digest.to_owned());
+        self.trail.push((voice.place, RuleAnswer { rule, digest, enforced: voice.enforced, answer, took }));
         if !voice.enforced {
             return ControlFlow::Continue(());
         }
@@ -153,7 +157,8 @@ impl Fold {
         if self.busy || self.denial.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn finish(self) -> Decision {
+    fn finish(mut self) -> Decision {
+        self.trail.sort_by_key(|(place, _)| *place);
         let verdict = match self.denial {
             _ if self.busy => Verdict::Busy,
             Some(denial) => Verdict::Deny(denial),
@@ -164,7 +169,7 @@ impl Fold {
                 message: String::new(),
             }),
         };
-        Decision { verdict, trail: self.trail }
+        Decision { verdict, trail: self.trail.into_iter().map(|(_, answer)| answer).collect() }
     }
 }
 
@@ -191,10 +196,13 @@ mod tests {
     /// Decides as [`decide`] does, from answers that are there already, each with whether it is enforced.
     fn decided(answers: Vec<(bool, Heard)>) -> Decision {
         let mut fold = Fold::default();
-        for (enforced, heard) in answers {
-            let voice = Voice { rule: "rule", digest: "digest", enforced };
-            if fold.hear(&voice, heard, Duration::ZERO).is_break() {
-                break;
+        for mode in [true, false] {
+            for (place, (enforced, heard)) in answers.iter().enumerate().filter(|(_, (enforced, _))| *enforced == mode)
+            {
+                let voice = Voice { place, rule: "rule", digest: "digest", enforced: *enforced };
+                if fold.hear(&voice, heard.clone(), Duration::ZERO).is_break() {
+                    break;
+                }
             }
         }
         fold.finish()
@@ -248,8 +256,13 @@ mod tests {
             let allowed = decided(vec![(false, heard.clone()), (true, allow())]);
             assert_eq!(code(&allowed), "allowed", "{heard:?}");
             assert_eq!(allowed.trail.len(), 2);
-            assert!(!allowed.trail[0].enforced);
+            assert!(!allowed.trail[0].enforced && allowed.trail[1].enforced, "not in the chain's order");
         }
+        let decision = decided(vec![(false, Heard::Busy), (true, deny("NO")), (true, allow()), (false, allow())]);
+        assert_eq!(code(&decision), "NO");
+        let answers: Vec<_> = decision.trail.iter().map(|answer| &answer.answer).collect();
+        assert_eq!(answers[1..], [&Answer::Deny("NO".to_owned()), &Answer::Allow]);
+        assert!(matches!(answers[0], Answer::Fault(text) if text.contains("not asked")), "{answers:?}");
     }
 
     #[test]

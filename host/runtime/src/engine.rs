@@ -55,11 +55,27 @@ pub(crate) const SANDBOX_TABLES: usize = PER_COMPONENT as usize;
 pub(crate) const SANDBOX_INSTANCES: usize = PER_COMPONENT as usize;
 /// The most elements that a table can have.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
+/// The most elements that all tables of a sandbox can have together.
+pub(crate) const SANDBOX_ELEMENTS: usize = 2 * TABLE_ELEMENTS;
+
+/// How much of a stack, in bytes and from its top, is wiped by writing over it; what lies deeper goes back to the kernel.
+///
+/// Guests keep their big things in linear memory, and few calls nest deeper than this in native frames, so of the rest
+/// no page was ever touched: giving it back is a system call that finds nothing to do. Writing over 64 KiB takes one or
+/// two microseconds.
+const STACK_WIPED: usize = 64 << 10;
+
+/// A place for one sandbox: of its plugin's share, and of the room.
+pub(crate) struct Place {
+    _share: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
+}
 
 /// An engine with its pool and its ticker.
 pub(crate) struct EngineRoom {
     pub(crate) engine: Engine,
     permits: Arc<Semaphore>,
+    sandboxes: u32,
     admission_wait: Duration,
     /// The most memory that a plugin can be given.
     pub(crate) max_memory: usize,
@@ -76,18 +92,41 @@ impl EngineRoom {
         Ok(Self {
             engine,
             permits: Arc::new(Semaphore::new(sandboxes as usize)),
+            sandboxes,
             admission_wait: config.admission_wait,
             max_memory: config.max_memory,
         })
     }
 
+    /// A plugin's share of the room: how many sandboxes it can have at a time. Half of all where its entry does not say.
+    pub(crate) fn share(&self, concurrency: Option<u32>) -> Arc<Semaphore> {
+        let share = concurrency.unwrap_or(self.sandboxes / 2).clamp(1, self.sandboxes);
+        Arc::new(Semaphore::new(share as usize))
+    }
+
     /// A place for one sandbox, waited for as long as the configuration says, and not longer than `at_most`.
-    pub(crate) async fn admit(&self, at_most: Option<Duration>) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Some(permit);
+    ///
+    /// The share comes first: whoever waits for their own plugin's other calls to end stands in nobody else's way.
+    pub(crate) async fn admit(&self, share: &Arc<Semaphore>, at_most: Option<Duration>) -> Option<Place> {
+        if let Some(place) = self.free(share) {
+            return Some(place);
         }
         let wait = at_most.map_or(self.admission_wait, |most| most.min(self.admission_wait));
-        tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await.ok()?.ok()
+        if wait.is_zero() {
+            return None;
+        }
+        let place = async {
+            let share = Arc::clone(share).acquire_owned().await.ok()?;
+            let room = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+            Some(Place { _share: share, _room: room })
+        };
+        tokio::time::timeout(wait, place).await.ok()?
+    }
+
+    fn free(&self, share: &Arc<Semaphore>) -> Option<Place> {
+        let share = Arc::clone(share).try_acquire_owned().ok()?;
+        let room = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(Place { _share: share, _room: room })
     }
 }
 
@@ -108,6 +147,7 @@ fn engine_config(sandboxes: u32, max_memory: usize) -> Config {
         // dropped; what is not goes back to the kernel at once, because the batch is one.
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(16 << 10)
+        .async_stack_keep_resident(STACK_WIPED)
         .pagemap_scan(Enabled::Auto)
         .decommit_batch_size(1);
 
@@ -117,6 +157,8 @@ fn engine_config(sandboxes: u32, max_memory: usize) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(STACK)
+        // What a guest computes with, round keys and all, is spilled to its stack; the next guest gets the same stack.
+        .async_stack_zeroing(true)
         .memory_init_cow(true)
         // A microsecond a call, for features that no plugin can use.
         .concurrency_support(false)
@@ -170,10 +212,33 @@ mod tests {
         let config =
             RuntimeConfig { max_sandboxes: 1, admission_wait: Duration::from_millis(5), ..RuntimeConfig::default() };
         let room = EngineRoom::new(&config).unwrap();
-        let held = room.admit(None).await;
+        let (one, other) = (room.share(None), room.share(None));
+        let held = room.admit(&one, None).await;
         assert!(held.is_some());
-        assert!(room.admit(None).await.is_none());
+        assert!(room.admit(&other, None).await.is_none());
         drop(held);
-        assert!(room.admit(Some(Duration::ZERO)).await.is_some());
+        assert!(room.admit(&other, Some(Duration::ZERO)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn nobody_gets_more_than_their_share() {
+        let config =
+            RuntimeConfig { max_sandboxes: 4, admission_wait: Duration::from_millis(5), ..RuntimeConfig::default() };
+        let room = EngineRoom::new(&config).unwrap();
+        for (asked, got) in [(None, 2), (Some(0), 1), (Some(1), 1), (Some(3), 3), (Some(9), 4)] {
+            assert_eq!(room.share(asked).available_permits(), got, "{asked:?}");
+        }
+        let (greedy, modest) = (room.share(None), room.share(Some(1)));
+        let held = [room.admit(&greedy, None).await, room.admit(&greedy, None).await];
+        assert!(held.iter().all(Option::is_some));
+        assert!(room.admit(&greedy, None).await.is_none(), "more than half of the room");
+        assert!(room.admit(&modest, Some(Duration::ZERO)).await.is_some());
+    }
+
+    #[test]
+    fn stacks_are_wiped() {
+        let room = EngineRoom::new(&RuntimeConfig { max_sandboxes: 1, ..RuntimeConfig::default() }).unwrap();
+        // There is such a number only where stacks are wiped.
+        assert_eq!(room.engine.pooling_allocator_metrics().unwrap().unused_stack_bytes_resident(), Some(0));
     }
 }

@@ -3,6 +3,7 @@
 use keygate_core::error::{Fault, FaultKind};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use crate::limits::Refused;
 use crate::sandbox::State;
 
 /// The guest asked the host for more than it may have. Traps.
@@ -59,38 +60,46 @@ fn classify(failure: &Failure, state: &State) -> (FaultKind, String) {
         Some(trap) => return trapped(*trap, state),
         None => {}
     }
-    if let Some(fault) = memory(state) {
-        return fault;
-    }
     // An error that is no trap comes from passing values. With a backtrace, the guest was on the stack: it called the
     // host. Without, it had returned: the values are its answer.
     if error.downcast_ref::<WasmBacktrace>().is_some() {
-        (FaultKind::HostCall, format!("a call to the host was out of bounds: {}", error.root_cause()))
+        (FaultKind::HostCall, aside(format!("a call to the host was out of bounds: {}", error.root_cause()), state))
     } else {
-        (FaultKind::Output, format!("its answer was out of bounds: {}", error.root_cause()))
+        (FaultKind::Output, aside(format!("its answer was out of bounds: {}", error.root_cause()), state))
     }
 }
 
 /// A panic, an abort and a failed allocation all trap as `unreachable`; what the guest did before tells them apart.
 fn trapped(trap: Trap, state: &State) -> (FaultKind, String) {
-    if let Some(fault) = memory(state) {
-        return fault;
-    }
-    let trap = match trap {
+    let (kind, what) = match (trap, memory(state)) {
+        (Trap::UnreachableCodeReached, Some(refused)) => (FaultKind::Memory, refused),
         // Compiled languages keep a second stack in linear memory; its end is no trap of its own.
-        Trap::MemoryOutOfBounds => format!("{trap} (a plugin that uses up a stack of its own ends so, too)"),
-        other => other.to_string(),
+        (Trap::MemoryOutOfBounds, _) => {
+            let what = format!("{trap} (a plugin that uses up a stack of its own ends so, too)");
+            (FaultKind::Trap, aside(what, state))
+        }
+        (other, _) => (FaultKind::Trap, aside(other.to_string(), state)),
     };
     match state.last_words() {
-        Some(words) => (FaultKind::Trap, format!("{trap}; its last words: {}", cut(words, MAX_QUOTE))),
-        None => (FaultKind::Trap, trap),
+        Some(words) => (kind, format!("{what}; its last words: {}", cut(words, MAX_QUOTE))),
+        None => (kind, what),
     }
 }
 
-fn memory(state: &State) -> Option<(FaultKind, String)> {
-    let wanted = state.guard.refused?;
+/// That memory did not grow, beside what went wrong: a guest can live with it and fail of something else.
+fn aside(what: String, state: &State) -> String {
+    match memory(state) {
+        Some(refused) => format!("{what} (before, {refused})"),
+        None => what,
+    }
+}
+
+fn memory(state: &State) -> Option<String> {
     let most = state.guard.memory;
-    Some((FaultKind::Memory, format!("it wanted {wanted} bytes of memory; `limits.memory` is {most}")))
+    Some(match state.guard.refused.as_ref()? {
+        Refused::TooMuch(wanted) => format!("it wanted {wanted} bytes of memory; `limits.memory` is {most}"),
+        Refused::Failed(why) => format!("its memory could not grow: {why}; `limits.memory` is {most}"),
+    })
 }
 
 fn classify_instantiation(failure: &Failure, state: &State) -> Option<(FaultKind, String)> {
@@ -98,13 +107,13 @@ fn classify_instantiation(failure: &Failure, state: &State) -> Option<(FaultKind
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return None;
     }
-    if let Some(fault) = memory(state) {
-        return Some(fault);
-    }
     if error.downcast_ref::<Trap>().is_some() {
         return Some(classify(failure, state));
     }
-    Some((FaultKind::Instantiate, format!("{error:#}")))
+    Some(match memory(state) {
+        Some(refused) => (FaultKind::Memory, refused),
+        None => (FaultKind::Instantiate, format!("{error:#}")),
+    })
 }
 
 /// The first `most` bytes of a text, cut where a character ends.
@@ -114,7 +123,34 @@ pub(crate) fn cut(text: &str, most: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::ResourceLimiter;
+
     use super::*;
+    use crate::host::tests::idle;
+
+    #[test]
+    fn memory_is_blamed_for_an_abort_and_mentioned_beside_anything_else() {
+        let mut store = idle();
+        let kind_of = |trap: Trap, state: &State| classify(&Failure::Error(trap.into()), state);
+        let (kind, told) = kind_of(Trap::UnreachableCodeReached, store.data());
+        assert_eq!(kind, FaultKind::Trap);
+        assert!(!told.contains("limits.memory"), "{told}");
+
+        assert!(!store.data_mut().guard.memory_growing(0, 165, None).unwrap());
+        let (kind, told) = kind_of(Trap::UnreachableCodeReached, store.data());
+        assert_eq!((kind, told.as_str()), (FaultKind::Memory, "it wanted 165 bytes of memory; `limits.memory` is 100"));
+        for (trap, kind) in [(Trap::IntegerDivisionByZero, FaultKind::Trap), (Trap::MemoryOutOfBounds, FaultKind::Trap)]
+        {
+            let (found, told) = kind_of(trap, store.data());
+            assert_eq!(found, kind, "{told}");
+            assert!(told.contains("(before, it wanted 165 bytes of memory; `limits.memory` is 100)"), "{told}");
+        }
+        assert_eq!(kind_of(Trap::StackOverflow, store.data()).0, FaultKind::Stack);
+        let error = wasmtime::Error::msg("too long");
+        let (kind, told) = classify(&Failure::Error(error), store.data());
+        assert_eq!(kind, FaultKind::Output);
+        assert!(told.starts_with("its answer was out of bounds: too long (before, "), "{told}");
+    }
 
     #[test]
     fn texts_are_cut_between_characters() {

@@ -17,10 +17,10 @@ pub enum LoadStep {
     Imports,
     /// Comparing the versions of the interfaces that it was built for.
     Version,
-    /// Asking what it is.
-    Describe,
     /// Giving it its settings.
     Configure,
+    /// Asking what it is.
+    Describe,
     /// Asking it to show that it works.
     Probe,
     /// Giving it its place as a backend or in the policy chain.
@@ -36,8 +36,8 @@ impl fmt::Display for LoadStep {
             Self::Compile => "compile",
             Self::Imports => "imports",
             Self::Version => "version",
-            Self::Describe => "describe",
             Self::Configure => "configure",
+            Self::Describe => "describe",
             Self::Probe => "probe",
             Self::Bind => "bind",
         })

@@ -19,7 +19,8 @@ use crate::registry::{Generation, PluginInfo, Registry};
 /// Runs plugins. One a process: it reserves address space for every sandbox there can be.
 pub struct Runtime {
     room: Arc<EngineRoom>,
-    cache: Option<CodeCache>,
+    cache: Option<Arc<CodeCache>>,
+    snapshots: bool,
     services: HostServices,
     registry: Arc<Registry>,
 }
@@ -38,8 +39,18 @@ impl Runtime {
             CodeCache::open(dir, &room.engine, &*services.entropy)
                 .map_err(|why| tracing::warn!(dir = %dir.display(), %why, "the code cache is not used"))
                 .ok()
+                .map(Arc::new)
         });
-        Ok(Self { room, cache, services, registry: Arc::new(Registry::new()) })
+        Ok(Self { room, cache, snapshots: true, services, registry: Arc::new(Registry::new()) })
+    }
+
+    /// Takes no snapshots: plugins are given their settings in each sandbox, as one that no snapshot can be taken of. To
+    /// look for a fault in snapshots, and to test the other way.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_snapshots(mut self) -> Self {
+        self.snapshots = false;
+        self
     }
 
     /// Loads and checks a set of plugins, without making it live. Must be called on a tokio runtime with its timers on.
@@ -53,6 +64,7 @@ impl Runtime {
             cache: self.cache.as_ref(),
             services: &self.services,
             require_digest: manifest.require_digest,
+            snapshots: self.snapshots,
         };
         let mut loaded = BTreeMap::new();
         for entry in &manifest.plugins {
@@ -61,6 +73,7 @@ impl Runtime {
                 Err(found) => errors.extend(found),
             }
         }
+        errors.extend(unused(manifest));
         let generation = bind(manifest, &loaded, &mut errors);
         if errors.is_empty() { Ok(generation) } else { Err(errors) }
     }
@@ -124,6 +137,18 @@ fn duplicates(manifest: &Manifest) -> Vec<LoadError> {
     twice("backend", &mut manifest.backends.iter().map(|b| b.name.as_str()));
     twice("rule in the policy chain", &mut manifest.policy.chain.iter().map(String::as_str));
     errors
+}
+
+/// Plugins that would be loaded for nobody. A rule that is not in the chain protects nothing, and nobody would notice.
+fn unused(manifest: &Manifest) -> impl Iterator<Item = LoadError> {
+    let asked = |entry: &&PluginManifest| {
+        manifest.policy.chain.contains(&entry.name) || manifest.backends.iter().any(|b| b.plugin == entry.name)
+    };
+    manifest.plugins.iter().filter(move |entry| !asked(entry)).map(|entry| {
+        let place = if entry.world.is_backend() { "a `[[backends]]` entry" } else { "`chain` in `[policy]`" };
+        let mend = format!("add it to {place}, or remove its entry");
+        LoadError::new(&entry.name, LoadStep::Bind, "it is loaded and never asked", mend)
+    })
 }
 
 /// Gives each loaded plugin its place.

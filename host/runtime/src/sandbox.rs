@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use keygate_core::backend::Call;
 use keygate_core::error::{Fault, FaultKind};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::contract::{Contract, SettingsRefused};
-use crate::engine::EngineRoom;
+use crate::engine::{EngineRoom, Place};
 use crate::faults::{CallError, Failure, failed, uninstantiated};
 use crate::host::HostServices;
 use crate::host::log::Spoken;
@@ -21,6 +21,9 @@ use crate::manifest::{Grants, PluginLimits, World};
 /// Epochs stop a guest's own code, at a tick. This much after its deadline a call is given up whatever it is doing: the
 /// host's own functions are no guest's code.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// The function of both contracts that takes the settings.
+pub(crate) const CONFIGURE: &str = "configure";
 
 /// The request id in what the host does of its own accord while it loads plugins.
 pub(crate) const LOADING: &str = "load";
@@ -37,6 +40,8 @@ pub(crate) struct Facts {
     /// JSON text.
     pub(crate) settings: String,
     pub(crate) services: HostServices,
+    /// How many sandboxes it can have at a time.
+    pub(crate) share: Arc<Semaphore>,
 }
 
 impl Facts {
@@ -145,8 +150,46 @@ impl<C: Contract> Plugin<C> {
 
     /// Makes a sandbox for the function `function`.
     pub(crate) async fn enter(&self, function: &'static str, call: Call<'_>) -> Result<Sandbox<C>, CallError> {
+        self.enter_within(function, call, call.timeout).await
+    }
+
+    /// The same, if there is a place for it without waiting.
+    pub(crate) async fn enter_if_free(&self, function: &'static str, call: Call<'_>) -> Result<Sandbox<C>, CallError> {
+        self.enter_within(function, call, Some(Duration::ZERO)).await
+    }
+
+    async fn enter_within(
+        &self,
+        function: &'static str,
+        call: Call<'_>,
+        wait: Option<Duration>,
+    ) -> Result<Sandbox<C>, CallError> {
+        let mut sandbox = self.instantiate(function, call, wait).await?;
+        if self.start == Start::Raw
+            && let Err(refused) = sandbox.configure(&self.facts.settings).await?
+        {
+            let message = format!("it no longer takes its settings: {}", refused.message);
+            return Err(CallError::Fault(self.facts.fault(CONFIGURE, FaultKind::Output, message)));
+        }
+        sandbox.store.data_mut().phase = Phase::Working;
+        Ok(sandbox)
+    }
+
+    /// Gives the plugin its settings, once, to see whether it takes them.
+    pub(crate) async fn try_settings(&self, call: Call<'_>) -> Result<Result<(), SettingsRefused>, CallError> {
+        let mut sandbox = self.instantiate(CONFIGURE, call, call.timeout).await?;
+        sandbox.configure(&self.facts.settings).await
+    }
+
+    /// Makes a sandbox in which nothing has run yet.
+    async fn instantiate(
+        &self,
+        function: &'static str,
+        call: Call<'_>,
+        wait: Option<Duration>,
+    ) -> Result<Sandbox<C>, CallError> {
         let arrived = Instant::now();
-        let permit = self.room.admit(call.timeout).await.ok_or(CallError::Busy)?;
+        let place = self.room.admit(&self.facts.share, wait).await.ok_or(CallError::Busy)?;
         let own = Instant::now() + self.facts.limits.deadline;
         let until = call.timeout.and_then(|timeout| arrived.checked_add(timeout)).map_or(own, |asked| own.min(asked));
         let mut store = store(&self.room, &self.facts, call.request_id, until);
@@ -154,27 +197,19 @@ impl<C: Contract> Plugin<C> {
             Ok(guest) => guest,
             Err(failure) => return Err(uninstantiated(&failure, store.data(), function)),
         };
-        let mut sandbox = Sandbox { guest, store, until, function, _permit: permit };
-        if self.start == Start::Raw {
-            let outcome = sandbox.configure(&self.facts.settings).await;
-            if let Err(refused) = sandbox.outcome(outcome)? {
-                let message = format!("it no longer takes its settings: {}", refused.message);
-                return Err(CallError::Fault(self.facts.fault(function, FaultKind::Output, message)));
-            }
-        }
-        sandbox.store.data_mut().phase = Phase::Working;
-        Ok(sandbox)
+        Ok(Sandbox { guest, store, until, function, _place: place })
     }
 }
 
-/// A store with an instance in it. Dropping it wipes the guest's memory; after a trap it is of no other use.
+/// A store with an instance in it. Dropping it wipes what the guest had: its memories and tables, because the pool resets
+/// their slots, and its stack, because the engine is set to. After a trap it is of no other use.
 pub(crate) struct Sandbox<C: Contract> {
     pub(crate) guest: C::Guest,
     pub(crate) store: Store<State>,
     pub(crate) until: Instant,
     function: &'static str,
     // Last, so that the place is free only once the store is gone.
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<C: Contract> Sandbox<C> {
@@ -188,8 +223,10 @@ impl<C: Contract> Sandbox<C> {
         outcome.map_err(|failure| failed(&failure, self.store.data(), self.function))
     }
 
-    async fn configure(&mut self, settings: &str) -> Result<Result<(), SettingsRefused>, Failure> {
-        bounded(self.until, C::configure(&self.guest, &mut self.store, settings)).await
+    /// Calls `configure`. What goes wrong goes wrong there, whatever the sandbox was made for.
+    async fn configure(&mut self, settings: &str) -> Result<Result<(), SettingsRefused>, CallError> {
+        let outcome = bounded(self.until, C::configure(&self.guest, &mut self.store, settings)).await;
+        outcome.map_err(|failure| failed(&failure, self.store.data(), CONFIGURE))
     }
 
     /// Calls `describe`.

@@ -11,10 +11,7 @@ use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 use crate::contract::{Contract, SettingsRefused};
 use crate::engine::EngineRoom;
 use crate::faults::{CallError, failed, uninstantiated};
-use crate::sandbox::{Facts, LOADING, State, bounded, step_aside, store};
-
-/// The function of the contract that runs before a snapshot.
-const FUNCTION: &str = "configure";
+use crate::sandbox::{CONFIGURE, Facts, LOADING, State, bounded, step_aside, store};
 
 /// A component made fit for being looked into.
 pub(crate) struct Instrumented<'a> {
@@ -51,7 +48,7 @@ pub(crate) async fn take<C: Contract>(
     instrumented: &Instrumented<'_>,
     linked: &InstancePre<State>,
 ) -> Outcome {
-    let Some(_permit) = room.admit(None).await else { return Outcome::Failed(CallError::Busy) };
+    let Some(_place) = room.admit(&facts.share, None).await else { return Outcome::Failed(CallError::Busy) };
     let until = Instant::now() + facts.limits.deadline;
     let mut store = store(room, facts, LOADING, until);
     let instantiated = bounded(until, async {
@@ -60,12 +57,12 @@ pub(crate) async fn take<C: Contract>(
     });
     let (instance, guest) = match instantiated.await {
         Ok(instantiated) => instantiated,
-        Err(failure) => return Outcome::Failed(uninstantiated(&failure, store.data(), FUNCTION)),
+        Err(failure) => return Outcome::Failed(uninstantiated(&failure, store.data(), CONFIGURE)),
     };
     match bounded(until, C::configure(&guest, &mut store, &facts.settings)).await {
         Ok(Ok(())) => {}
         Ok(Err(refused)) => return Outcome::Refused(refused),
-        Err(failure) => return Outcome::Failed(failed(&failure, store.data(), FUNCTION)),
+        Err(failure) => return Outcome::Failed(failed(&failure, store.data(), CONFIGURE)),
     }
     // From here on the store is only read. Reading needs a page of its own, and hands over the whole memory.
     let reading = room.max_memory.saturating_add(1 << 20);

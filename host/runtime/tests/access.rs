@@ -47,6 +47,7 @@ async fn decide(runtime: &Runtime, action: Action, ring: Option<&str>, assignmen
         key: None,
         key_name: Some("my-key"),
         network: &network,
+        timeout: None,
         now: Timestamp::from_unix_ms(1_800_000_000_000),
         attributes: &[("force", "true".to_owned())],
     };

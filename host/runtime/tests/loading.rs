@@ -134,7 +134,8 @@ async fn a_changed_interface_under_the_right_version_is_refused() {
         world guest { export keygate:policy/rule@0.1.0; }";
     let file = component_of_its_own(dir.path(), text);
     let told = refusal(entry("x", &file, "policy-rule", &json!({}))).await;
-    assert!(told.contains("configure") && told.contains("plugin `x`: "), "{told}");
+    assert!(told.starts_with("plugin `x`: version: ") && told.contains("configure"), "{told}");
+    assert!(told.contains("build the plugin again from the WIT files"), "{told}");
 }
 
 #[tokio::test]
@@ -158,9 +159,27 @@ async fn a_plugin_that_traps_at_its_settings_is_refused() {
 async fn settings_that_a_plugin_refuses_are_told_with_their_place() {
     let mut entry = aes_gcm();
     entry["settings"] = json!({ "keck": "kek" });
-    let told = refusal(entry).await;
-    assert!(told.starts_with("plugin `aes-gcm`: configure: it does not take `settings`"), "{told}");
-    assert!(told.contains("keck"), "{told}");
+    for runtime in [runtime(), runtime().without_snapshots()] {
+        let told = refused(&runtime, &manifest(&[entry.clone()])).await;
+        assert!(told.starts_with("plugin `aes-gcm`: configure: it does not take `settings`"), "{told}");
+        assert!(told.contains("keck"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_nobody_would_ask_is_named() {
+    let rule = entry("access", &built("access"), "policy-rule", &json!({ "log": true }));
+    let mut manifest = manifest(&[aes_gcm(), rule]);
+    manifest.backends.clear();
+    manifest.policy.chain.clear();
+    let told = refused(&runtime(), &manifest).await;
+    for expected in [
+        "plugin `aes-gcm`: bind: it is loaded and never asked; add it to a `[[backends]]` entry, or remove its entry",
+        "plugin `access`: bind: it is loaded and never asked; add it to `chain` in `[policy]`, or remove its entry",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+    assert_eq!(told.lines().count(), 2, "{told}");
 }
 
 #[tokio::test]

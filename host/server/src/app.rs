@@ -9,12 +9,12 @@ use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest, Polic
 use keygate_runtime::{EngineError, HostServices, LoadError, Runtime, RuntimeConfig};
 use keygate_store::{OpenError, RedbOptions, RedbStore};
 
-use crate::audit::FileAudit;
+use crate::audit::{AuditFileError, FileAudit};
 use crate::config::{Config, PluginParams, RuntimeParams, ServerParams};
-use crate::http::Readiness;
 use crate::http::admission::Admission;
 use crate::iam::{SigningKey, TokenService};
 use crate::problem::{Problem, Problems};
+use crate::readiness::{Readiness, Ready};
 use crate::secrets::Secrets;
 use crate::status::status;
 use crate::system::{OsEntropy, SystemClock};
@@ -27,16 +27,11 @@ pub struct App {
     pub tokens: Arc<TokenService>,
     /// Plugins.
     pub runtime: Arc<Runtime>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness, for identifiers.
-    pub entropy: Arc<dyn Entropy>,
     /// How the gateway listens and how much it takes on.
     pub server: ServerParams,
     /// The door to the work.
     pub admission: Admission,
-    /// What `/readyz` saw last.
-    pub readiness: Readiness,
+    readiness: Readiness,
 }
 
 impl App {
@@ -67,8 +62,8 @@ impl App {
             backends: runtime.backends(),
             gate: runtime.gate(),
             audit: Arc::new(audit),
-            clock: Arc::clone(&clock),
-            entropy: Arc::clone(&entropy),
+            clock,
+            entropy,
             instances,
             limits: config.limits.clone(),
         };
@@ -76,12 +71,21 @@ impl App {
             gateway: Arc::new(gateway),
             tokens: Arc::new(tokens),
             runtime: Arc::new(runtime),
-            clock,
-            entropy,
             readiness: Readiness::default(),
-            admission: Admission::new(config.server.max_in_flight, config.server.admission_wait),
+            admission: Admission::new(
+                config.server.max_in_flight,
+                config.limits.max_body,
+                config.server.admission_wait,
+            ),
             server: config.server.clone(),
         })
+    }
+}
+
+impl App {
+    /// Whether it can do its work now, or could a moment ago.
+    pub async fn ready(&self) -> Ready {
+        self.readiness.look(self).await
     }
 }
 
@@ -175,9 +179,14 @@ pub(crate) fn signing_key_problem(error: &crate::iam::SigningKeyError) -> Proble
     Problem::at("iam.signing_key_file", error.to_string(), error.mend()).in_step("iam")
 }
 
-pub(crate) fn audit_problem(config: &Config, error: &std::io::Error) -> Problem {
+pub(crate) fn audit_problem(config: &Config, error: &AuditFileError) -> Problem {
     let file = config.audit.file.display();
-    let mend = format!("make the directory of {file}, and let the gateway's user write there");
+    let mend = match error {
+        AuditFileError::NotAFile => "name a file, not a directory, a device or a pipe".to_owned(),
+        AuditFileError::Io(_) => {
+            format!("make the directory of {file}, and let the gateway's user read and write the file")
+        }
+    };
     Problem::at("audit.file", format!("{file}: {error}"), mend).in_step("audit")
 }
 

@@ -9,6 +9,7 @@ pub mod files;
 pub mod http;
 pub mod iam;
 pub mod problem;
+pub mod readiness;
 pub mod secrets;
 pub mod shutdown;
 pub mod status;

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use keygate_core::clock::Timestamp;
 use keygate_core::fakes::store::MemoryStore;
 use keygate_core::ids::VersionId;
 use keygate_core::key::{KeyKind, KeyState};
@@ -53,11 +54,12 @@ async fn random_batch(random: &mut Random, model: &MemoryStore) -> Batch {
                 let now = now.unwrap_or_else(|| key(at, number, KeyKind::Root).0);
                 let state = KeyState::ALL[random.below(5) as usize];
                 let ring = ring(["default", "other"][random.below(2) as usize]).unwrap();
+                let expires_at = [None, Some(Timestamp::from_unix_ms(1 + random.below(4)))][random.below(2) as usize];
                 Change::UpdateKey {
                     key: next(&now, |key| {
                         key.revision = now.revision + off_by;
                         key.aliases = names.iter().map(|name| alias(name).unwrap()).collect();
-                        (key.state, key.ring) = (state, ring);
+                        (key.state, key.ring, key.expires_at) = (state, ring, expires_at);
                     }),
                 }
             }
@@ -80,10 +82,14 @@ async fn random_batch(random: &mut Random, model: &MemoryStore) -> Batch {
 
 async fn assert_same(store: &RedbStore, model: &MemoryStore, when: &str) {
     let everything = KeyFilter { states: KeyState::ALL.to_vec(), ..KeyFilter::default() };
-    let suspended = KeyFilter { states: vec![KeyState::Suspended], ring: Some(ring("other").unwrap()), kind: None };
+    let suspended =
+        KeyFilter { states: vec![KeyState::Suspended], ring: Some(ring("other").unwrap()), ..KeyFilter::default() };
+    let at = Timestamp::from_unix_ms(2);
+    let active = KeyFilter { states: vec![KeyState::Active], at, ..KeyFilter::default() };
+    let deactivated = KeyFilter { states: vec![KeyState::Deactivated], at, ..KeyFilter::default() };
     for number in 1..=INSTANCES as u8 {
         let at = instance(number);
-        for filter in [&everything, &suspended] {
+        for filter in [&everything, &suspended, &active, &deactivated] {
             let page = PageRequest { offset: 1, limit: 2 };
             for page in [EVERYTHING, page] {
                 let (found, wanted) = (store.keys(at, filter, page).await, model.keys(at, filter, page).await);

@@ -34,9 +34,10 @@ impl Held {
     }
 
     /// Puts what the backend wrapped into the form that clients hold.
-    pub(super) fn seal(&self, wrapped: Vec<u8>) -> String {
+    pub(super) fn seal(&self, wrapped: Vec<u8>) -> Result<String, Error> {
         let backend = self.version.key_ref.backend.clone();
-        encoding::encode(&Envelope { version: self.version.id, backend, wrapped }.encode())
+        let sealed = Envelope { version: self.version.id, backend, wrapped }.encode();
+        Ok(encoding::encode(&sealed.map_err(|error| Error::Internal(error.to_string()))?))
     }
 }
 

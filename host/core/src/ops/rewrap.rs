@@ -42,7 +42,7 @@ pub async fn rewrap(
                 target.backend.wrap(cx.call(), target.key(), &plaintext, &target_aad).await?
             };
             let (from, to) = (source.held.version(), target.version());
-            let done = Done::new((from, Rewrapped { ciphertext: target.seal(wrapped), version: to })).about(key);
+            let done = Done::new((from, Rewrapped { ciphertext: target.seal(wrapped)?, version: to })).about(key);
             Ok(done.tell("keyVersionId", from).tell("rewrappedKeyVersionId", to))
         })
         .await

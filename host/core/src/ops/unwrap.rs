@@ -65,7 +65,7 @@ pub async fn unwrap(
             } else {
                 let target = material::current(gateway, key).await?;
                 let wrapped = target.backend.wrap(cx.call(), target.key(), &plaintext, &target.aad(&input.aad)).await?;
-                Some(Rewrapped { ciphertext: target.seal(wrapped), version: target.version() })
+                Some(Rewrapped { ciphertext: target.seal(wrapped)?, version: target.version() })
             };
             let done = Done::new(Unwrapped { plaintext, version, rewrapped }).about(key);
             Ok(done.tell("keyVersionId", version))

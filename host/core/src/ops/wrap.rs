@@ -66,7 +66,7 @@ pub async fn wrap(
                 }
             };
             let version = held.version();
-            let wrapped = Wrapped { plaintext, ciphertext: held.seal(wrapped), version };
+            let wrapped = Wrapped { plaintext, ciphertext: held.seal(wrapped)?, version };
             Ok(Done::new(wrapped).about(key).tell("keyVersionId", version))
         })
         .await

@@ -14,12 +14,12 @@ use keygate_core::key::{Key, KeyKind, KeyState};
 use super::crypto::keygate::crypto::types as c;
 use super::policy::keygate::policy::types as p;
 use crate::contract::RuleDescription;
-use crate::host::log::plain;
+use crate::host::log::{disturbing, plain};
 
 /// The longest key-ref, in bytes.
-const MAX_KEY_REF: usize = 16_384;
+pub(crate) const MAX_KEY_REF: usize = 16_384;
 /// How much longer than its plaintext a ciphertext can be, in bytes.
-const MAX_OVERHEAD: usize = 1_024;
+pub(crate) const MAX_OVERHEAD: usize = 1_024;
 /// The longest text of an error, in bytes.
 const MAX_ERROR: usize = 1_024;
 /// The longest short name, version, algorithm or feature, in bytes.
@@ -40,7 +40,11 @@ fn within(what: &str, len: usize, least: usize, most: usize) -> Checked<()> {
 
 fn word(what: &str, text: &str) -> Checked<()> {
     within(what, text.len(), 1, MAX_WORD)?;
-    if text.chars().any(char::is_control) { Err(format!("{what} has control characters")) } else { Ok(()) }
+    if text.chars().any(disturbing) {
+        Err(format!("{what} has control characters, or marks that turn the direction of writing"))
+    } else {
+        Ok(())
+    }
 }
 
 fn words(what: &str, texts: &[String]) -> Checked<()> {

@@ -30,7 +30,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 impl wit::Host for State {
     fn emit(&mut self, level: wit::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
         if matches!(level, wit::Level::Error) {
-            self.spoken.last_error = Some(plain(cut(&message, MAX_MESSAGE)));
+            self.spoken.last_error = Some(tidy(&message, MAX_MESSAGE));
         }
         if self.spoken.lines >= MAX_LINES {
             self.spoken.dropped += 1;
@@ -67,20 +67,41 @@ impl Line {
             || fields.iter().any(|(name, value)| name.len() > MAX_NAME || value.len() > MAX_VALUE);
         let fields = fields.iter().take(MAX_FIELDS);
         Self {
-            message: plain(cut(message, MAX_MESSAGE)),
-            fields: fields.map(|(name, value)| (plain(cut(name, MAX_NAME)), cut(value, MAX_VALUE))).collect(),
+            message: tidy(message, MAX_MESSAGE),
+            fields: fields.map(|(name, value)| (tidy(name, MAX_NAME), tidy(value, MAX_VALUE))).collect(),
             cut: too_long,
         }
     }
 }
 
-/// The text with its control characters escaped.
+/// A text that is plain and within its bound: escapes are longer than what they stand for.
+fn tidy(text: &str, most: usize) -> String {
+    let mut plain = plain(cut(text, most));
+    plain.truncate(cut(&plain, most).len());
+    plain
+}
+
+/// Whether a character does something to a text other than to stand in it: control characters, the ends of lines and
+/// paragraphs, and the marks that turn the direction of writing, with which a line can be made to read as another.
+pub(crate) fn disturbing(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text with its disturbing characters escaped.
 pub(crate) fn plain(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-    } else {
-        text.to_owned()
+    if !text.chars().any(disturbing) {
+        return text.to_owned();
     }
+    let mut plain = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if disturbing(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -102,6 +123,17 @@ mod tests {
 
     #[test]
     fn a_line_stays_one_line() {
-        assert_eq!(Line::new("one\ntwo\u{1b}[31m", &[]).message, "one\\ntwo\\u{1b}[31m");
+        let odd = "one\ntwo\u{1b}[31m \u{9b}1m \u{202e}abc\u{2069} \u{2028} é";
+        let plain = "one\\ntwo\\u{1b}[31m \\u{9b}1m \\u{202e}abc\\u{2069} \\u{2028} é";
+        let line = Line::new(odd, &[(odd.to_owned(), odd.to_owned())]);
+        assert_eq!(line.message, plain);
+        assert_eq!(line.fields, serde_json::json!({ cut(plain, MAX_NAME): plain }));
+    }
+
+    #[test]
+    fn escaping_does_not_make_a_line_longer_than_its_bounds() {
+        let line = Line::new(&"\u{1b}".repeat(MAX_MESSAGE), &[("n".to_owned(), "\n".repeat(MAX_VALUE))]);
+        assert_eq!(line.message.len(), MAX_MESSAGE);
+        assert_eq!(line.fields["n"].as_str().unwrap().len(), MAX_VALUE);
     }
 }

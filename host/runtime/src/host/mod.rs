@@ -59,3 +59,85 @@ fn only_at_work(state: &State, function: &str) -> Result<(), HostCallRefused> {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Instant;
+
+    use keygate_core::clock::Timestamp;
+    use keygate_core::ports::EntropyError;
+    use keygate_core::secret::SecretBytes;
+    use wasmtime::Store;
+
+    use super::secrets::{Secret, SecretError};
+    use super::*;
+    use crate::bindings::open::keygate::host::clock::Host as _;
+    use crate::bindings::secrets::keygate::host::secrets::Host as _;
+    use crate::engine::{EngineRoom, RuntimeConfig};
+    use crate::manifest::{PluginLimits, World};
+    use crate::sandbox::{Facts, store};
+
+    struct Same;
+
+    impl SecretSource for Same {
+        fn current(&self, _: &str) -> Result<Secret, SecretError> {
+            Ok(Secret { version: 1, value: SecretBytes::new(vec![1; 32]) })
+        }
+
+        fn version(&self, name: &str, _: u32) -> Result<Secret, SecretError> {
+            self.current(name)
+        }
+
+        fn exists(&self, _: &str) -> bool {
+            true
+        }
+    }
+
+    impl Entropy for Same {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            bytes.fill(7);
+            Ok(())
+        }
+    }
+
+    impl Clock for Same {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_ms(5)
+        }
+    }
+
+    /// A store with every grant in which nothing has run.
+    pub(crate) fn idle() -> Store<State> {
+        let room = EngineRoom::new(&RuntimeConfig { max_sandboxes: 1, ..RuntimeConfig::default() }).unwrap();
+        let facts = Arc::new(Facts {
+            name: "x".to_owned(),
+            digest: String::new(),
+            world: World::SoftwareBackend,
+            grants: Grants { log: true, random: true, clock: true, secrets: vec!["kek".to_owned()] },
+            limits: PluginLimits { memory: 100, ..PluginLimits::default() },
+            settings: "{}".to_owned(),
+            services: HostServices { secrets: Arc::new(Same), entropy: Arc::new(Same), clock: Arc::new(Same) },
+            share: room.share(None),
+        });
+        store(&room, &facts, "test", Instant::now())
+    }
+
+    #[test]
+    fn secrets_and_the_clock_are_there_for_work_and_not_for_settings() {
+        let mut store = idle();
+        let state = store.data_mut();
+        let refused = [
+            state.current("kek".to_owned()).err().unwrap(),
+            state.version("kek".to_owned(), 1).err().unwrap(),
+            state.now_unix_ms().err().unwrap(),
+        ];
+        for error in refused {
+            let refused = error.downcast_ref::<HostCallRefused>().unwrap();
+            assert!(refused.0.contains("in `configure`, which may call nothing but `log`"), "{refused}");
+        }
+        state.phase = Phase::Working;
+        assert_eq!(state.now_unix_ms().unwrap(), 5);
+        assert_eq!(state.current("kek".to_owned()).unwrap().unwrap().value, [1; 32]);
+        assert!(state.current("other".to_owned()).unwrap().is_err());
+    }
+}

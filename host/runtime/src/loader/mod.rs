@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keygate_core::backend::{BackendDescription, BackendError, Call, CryptoBackend};
+use tokio::runtime::Handle;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::backend::WasmBackend;
@@ -21,9 +22,13 @@ use crate::load_error::{LoadError, LoadStep};
 use crate::manifest::{PluginManifest, World};
 use crate::sandbox::{Facts, LOADING, Plugin, Start, State};
 use crate::snapshot;
+use proof::Unproven;
 
 /// The circumstances of what the host does of its own accord.
 const CALL: Call<'static> = Call { request_id: LOADING, timeout: None };
+
+/// The mend of a fault.
+const FAULT_MEND: &str = "see its log lines, and raise its limits or get a version without this fault";
 
 /// A plugin that has passed every step.
 pub(crate) enum Loaded {
@@ -51,16 +56,18 @@ impl Loaded {
 /// What loading needs.
 pub(crate) struct Loader<'a> {
     pub(crate) room: &'a Arc<EngineRoom>,
-    pub(crate) cache: Option<&'a CodeCache>,
+    pub(crate) cache: Option<&'a Arc<CodeCache>>,
     pub(crate) services: &'a HostServices,
     pub(crate) require_digest: bool,
+    /// Whether snapshots are taken, where they can be.
+    pub(crate) snapshots: bool,
 }
 
 impl Loader<'_> {
     /// Loads a plugin.
     pub(crate) async fn load(&self, manifest: &PluginManifest) -> Result<Loaded, Vec<LoadError>> {
         let problems = self.check(manifest);
-        let component = file::read(manifest, self.require_digest);
+        let component = self.read(manifest).await;
         let (component, facts) = match component {
             Ok(component) if problems.is_empty() => {
                 let facts = self.facts(manifest, component.hex());
@@ -80,6 +87,14 @@ impl Loader<'_> {
                 Ok(Loaded::Rule(plugin, description))
             }
         }
+    }
+
+    /// The component's bytes, read and hashed off the async workers.
+    async fn read(&self, manifest: &PluginManifest) -> Result<file::ComponentFile, LoadError> {
+        let (entry, require_digest) = (manifest.clone(), self.require_digest);
+        blocking(move || file::read(&entry, require_digest)).await.unwrap_or_else(|why| {
+            Err(LoadError::new(&manifest.name, LoadStep::Read, why, "try again; if it stays so, report it"))
+        })
     }
 
     /// What is wrong with an entry on this machine.
@@ -111,6 +126,7 @@ impl Loader<'_> {
             limits: manifest.limits,
             settings: manifest.settings.to_string(),
             services: self.services.clone(),
+            share: self.room.share(manifest.limits.concurrency),
         })
     }
 
@@ -121,9 +137,16 @@ impl Loader<'_> {
     ) -> Result<(Arc<Plugin<C>>, C::Description), Vec<LoadError>> {
         let (component, start) = self.code::<C>(&facts, file).await?;
         let linked = link::<C>(self.room, &facts, &component)?;
-        let ready = C::ready(linked)
-            .map_err(|e| vec![load_error(&facts, LoadStep::Version, format!("{e:#}"), component::REBUILD)])?;
+        let ready = ready::<C>(&facts, linked)?;
         let plugin = Arc::new(Plugin::<C>::new(Arc::clone(&facts), Arc::clone(self.room), ready, start));
+        if start == Start::Raw {
+            // Nobody has yet given it its settings.
+            match plugin.try_settings(CALL).await {
+                Ok(Ok(())) => {}
+                Ok(Err(refused)) => return Err(vec![settings_error(&facts, &refused)]),
+                Err(error) => return Err(vec![call_error(&facts, LoadStep::Configure, error)]),
+            }
+        }
         let described = match plugin.enter("describe", CALL).await {
             Ok(mut sandbox) => sandbox.describe().await,
             Err(error) => Err(error),
@@ -138,29 +161,46 @@ impl Loader<'_> {
         facts: &Arc<Facts>,
         file: file::ComponentFile,
     ) -> Result<(Component, Start), Vec<LoadError>> {
-        let engine = &self.room.engine;
-        let cached = |id: CodeId| self.cache.and_then(|cache| cache.get(engine, id));
-        let snapshot_id = CodeId::snapshot(&file.digest, &facts.settings);
+        let snapshot_id = CodeId::snapshot(&file.digest, C::EXPORT, &facts.settings);
         let plain_id = CodeId::plain(&file.digest);
-        if let Some(component) = cached(snapshot_id) {
+        if self.snapshots
+            && let Some(component) = self.cached(snapshot_id).await
+        {
             return Ok((component, Start::Configured));
         }
-        if let Some(component) = cached(plain_id) {
+        if let Some(component) = self.cached(plain_id).await {
             return Ok((component, Start::Raw));
         }
         let bytes = Arc::<[u8]>::from(file.bytes);
-        // In a task of its own: should taking the snapshot panic, that is no more than a snapshot not taken.
-        let attempt = snapshot_of::<C>(Arc::clone(self.room), Arc::clone(facts), Arc::clone(&bytes));
-        let (id, component, start) = match tokio::spawn(attempt).await {
-            Ok(Ok(Attempt::Taken(component))) => (snapshot_id, component, Start::Configured),
-            Ok(Err(errors)) => return Err(errors),
-            Ok(Ok(Attempt::Impossible(why))) => (plain_id, self.plain(facts, bytes, &why).await?, Start::Raw),
-            Err(panic) => (plain_id, self.plain(facts, bytes, &panic.to_string()).await?, Start::Raw),
+        let (id, component, start) = match self.attempt::<C>(facts, &bytes).await? {
+            Attempt::Taken(component) => (snapshot_id, component, Start::Configured),
+            Attempt::Impossible(why) => (plain_id, self.plain(facts, bytes, &why).await?, Start::Raw),
         };
-        if let Some(cache) = self.cache {
-            cache.put(id, &component);
+        if let Some(cache) = self.cache.map(Arc::clone) {
+            let code = component.clone();
+            if let Err(why) = blocking(move || cache.put(id, &code)).await {
+                tracing::warn!(plugin = %facts.name, %why, "compiled code was not kept");
+            }
         }
         Ok((component, start))
+    }
+
+    async fn cached(&self, id: CodeId) -> Option<Component> {
+        let (cache, engine) = (Arc::clone(self.cache?), self.room.engine.clone());
+        blocking(move || cache.get(&engine, id)).await.ok()?
+    }
+
+    /// Tries to take a snapshot.
+    ///
+    /// Off the async workers, because looking a component through and writing it anew takes a while; and should that
+    /// panic, it is no more than a snapshot not taken.
+    async fn attempt<C: Contract>(&self, facts: &Arc<Facts>, bytes: &Arc<[u8]>) -> Result<Attempt, Vec<LoadError>> {
+        if !self.snapshots {
+            return Ok(Attempt::Impossible("snapshots are turned off".to_owned()));
+        }
+        let attempt = snapshot_of::<C>(Arc::clone(self.room), Arc::clone(facts), Arc::clone(bytes));
+        let here = Handle::current();
+        blocking(move || here.block_on(attempt)).await.unwrap_or_else(|panic| Ok(Attempt::Impossible(panic)))
     }
 
     /// The component as it is, because no snapshot could be taken.
@@ -183,22 +223,18 @@ impl Loader<'_> {
         };
         // A token or a secret that is slow to come has as long as the plugin gives it.
         let probed = match backend.probe(CALL).await {
-            Ok(()) => proof::prove(&backend, CALL).await,
+            Ok(()) => proof::prove(&backend, &*self.services.entropy, CALL).await,
             Err(error) => Err(error.into()),
         };
         probed.map_err(|e| {
-            let proof::Unproven::Failed(e) = e else {
-                return vec![load_error(
-                    &plugin.facts,
-                    LoadStep::Probe,
-                    e.to_string(),
-                    "do not use it; tell its author",
-                )];
-            };
             let mend = match &e {
-                BackendError::Unavailable { .. } | BackendError::Busy(_) => "see that what it needs is there",
-                BackendError::Fault(_) => "see its log lines, and raise its limits or get a version without this fault",
-                _ => "see its log lines, its settings and its secrets",
+                Unproven::Wrong(_) => "do not use it; tell its author",
+                Unproven::NoEntropy(_) => "see that the system's generator works",
+                Unproven::Failed(BackendError::Unavailable { .. } | BackendError::Busy(_)) => {
+                    "see that what it needs is there"
+                }
+                Unproven::Failed(BackendError::Fault(_)) => FAULT_MEND,
+                Unproven::Failed(_) => "see its log lines, its settings and its secrets",
             };
             vec![load_error(&plugin.facts, LoadStep::Probe, e.to_string(), mend)]
         })
@@ -225,6 +261,7 @@ async fn snapshot_of<C: Contract>(
         Err(why) => return Ok(Attempt::Impossible(why)),
     };
     let linked = link::<C>(&room, &facts, &component)?;
+    ready::<C>(&facts, linked.clone())?;
     match snapshot::take::<C>(&room, &facts, &instrumented, &linked).await {
         snapshot::Outcome::Snapshot(bytes) => Ok(match compile(&room, bytes.into()).await {
             Ok(component) => Attempt::Taken(component),
@@ -239,8 +276,12 @@ async fn snapshot_of<C: Contract>(
 /// Compiles off the async workers: it takes seconds.
 async fn compile(room: &EngineRoom, bytes: Arc<[u8]>) -> Result<Component, String> {
     let engine = room.engine.clone();
-    let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, &bytes)).await;
-    compiled.map_err(|e| e.to_string())?.map_err(|e| format!("{e:#}"))
+    blocking(move || Component::new(&engine, &bytes)).await?.map_err(|e| format!("{e:#}"))
+}
+
+/// Does what takes long, or waits for a disk, where nobody else is kept waiting. Fails when it panics.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())
 }
 
 /// Links a component with what its entry grants, once it is known that it wants no more.
@@ -254,6 +295,12 @@ fn link<C: Contract>(
     host::link(&mut linker, &facts.grants)
         .and_then(|()| linker.instantiate_pre(component))
         .map_err(|e| vec![load_error(facts, LoadStep::Imports, format!("{e:#}"), component::REBUILD)])
+}
+
+/// Looks a linked component through for every function of its contract: an interface can lack one and have the right
+/// version.
+fn ready<C: Contract>(facts: &Facts, linked: InstancePre<State>) -> Result<C::Ready, Vec<LoadError>> {
+    C::ready(linked).map_err(|e| vec![load_error(facts, LoadStep::Version, format!("{e:#}"), component::REBUILD)])
 }
 
 fn load_error(facts: &Facts, step: LoadStep, problem: impl Into<String>, mend: &str) -> LoadError {
@@ -271,12 +318,9 @@ fn call_error(facts: &Facts, step: LoadStep, error: CallError) -> LoadError {
         CallError::Busy => {
             load_error(facts, step, "no sandbox came free in time", "try again when there is less to do")
         }
-        CallError::Fault(fault) => load_error(
-            facts,
-            step,
-            format!("it failed ({}): {}", fault.kind.as_str(), fault.message),
-            "see its log lines, and raise its limits or get a version without this fault",
-        ),
+        CallError::Fault(fault) => {
+            load_error(facts, step, format!("it failed ({}): {}", fault.kind.as_str(), fault.message), FAULT_MEND)
+        }
     }
 }
 

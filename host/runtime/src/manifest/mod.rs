@@ -9,7 +9,7 @@ mod units;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use units::{parse_duration, parse_size};
+use units::{parse_duration, parse_size};
 
 /// Everything that a generation is made from.
 #[derive(Clone, Debug, Default)]
@@ -139,7 +139,7 @@ impl Grants {
     }
 }
 
-/// What a plugin may consume in one call.
+/// What a plugin may consume: in one call, and in calls at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PluginLimits {
     /// Wall-clock time. 1 second.
@@ -148,11 +148,13 @@ pub struct PluginLimits {
     pub memory: usize,
     /// Bytes that it may hand over in one answer, or in one call to the host. 1 MiB.
     pub output: usize,
+    /// Sandboxes at a time. Half of all there can be, and at least one; more than there are is all of them.
+    pub concurrency: Option<u32>,
 }
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(1), memory: 16 << 20, output: 1 << 20 }
+        Self { deadline: Duration::from_secs(1), memory: 16 << 20, output: 1 << 20, concurrency: None }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::load_error::{LoadError, LoadStep, list, nearest};
 const KEYS: [&str; 9] = ["name", "file", "sha256", "sha256_file", "world", "grants", "limits", "mode", "settings"];
 const WORLDS: [World; 3] = [World::SoftwareBackend, World::HsmBackend, World::PolicyRule];
 const GRANTS: [&str; 5] = ["log", "random", "secrets", "clock", "pkcs11"];
-const LIMITS: [&str; 3] = ["deadline", "memory", "output"];
+const LIMITS: [&str; 4] = ["deadline", "memory", "output", "concurrency"];
 
 /// The longest deadline that a plugin can be given.
 const MAX_DEADLINE: Duration = Duration::from_secs(600);
@@ -223,6 +223,12 @@ impl Reader<'_> {
             }
             limits.output = output;
         }
+        if let Some(value) = table.get("concurrency") {
+            limits.concurrency = value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+            if limits.concurrency.is_none() {
+                self.problem("`limits.concurrency` is not a number of calls", "use 1 or more");
+            }
+        }
         limits
     }
 
@@ -285,7 +291,7 @@ mod tests {
         let manifest = parse(json!({
             "name": "aes-gcm", "file": "plugins/aes-gcm.wasm", "sha256": "AB".repeat(32), "world": "software-backend",
             "grants": { "log": true, "random": true, "secrets": ["kek"] },
-            "limits": { "deadline": "500ms", "memory": "4MiB", "output": "64KiB" },
+            "limits": { "deadline": "500ms", "memory": "4MiB", "output": "64KiB", "concurrency": 3 },
             "settings": { "kek": "kek" },
         }))
         .unwrap();
@@ -294,7 +300,12 @@ mod tests {
         assert_eq!(manifest.grants, Grants { log: true, random: true, clock: false, secrets: vec!["kek".into()] });
         assert_eq!(
             manifest.limits,
-            PluginLimits { deadline: Duration::from_millis(500), memory: 4 << 20, output: 64 << 10 }
+            PluginLimits {
+                deadline: Duration::from_millis(500),
+                memory: 4 << 20,
+                output: 64 << 10,
+                concurrency: Some(3)
+            }
         );
     }
 
@@ -361,6 +372,8 @@ mod tests {
             ("limits", json!({ "deadline": "1h" })),
             ("limits", json!({ "memory": "1KiB" })),
             ("limits", json!({ "output": "1B" })),
+            ("limits", json!({ "concurrency": 0 })),
+            ("limits", json!({ "concurrency": "2" })),
             ("settings", json!([])),
             ("settings", json!({ "long": "x".repeat(70_000) })),
             ("mode", json!("monitor")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// In words for the operator, when it is none.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| format!("`{text}` is not a duration such as `500ms` or `2s`"))
 }
 
@@ -14,7 +14,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// In words for the operator, when it is none.
-pub fn parse_size(text: &str) -> Result<usize, String> {
+pub(super) fn parse_size(text: &str) -> Result<usize, String> {
     let wrong = || format!("`{text}` is not a size such as `64KiB` or `4MiB`");
     let text_end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (digits, unit) = text.split_at(text_end);

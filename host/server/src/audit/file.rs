@@ -2,80 +2,176 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keygate_core::audit::AuditEvent;
 use keygate_core::instance::Instances;
 use keygate_core::ports::{AuditError, AuditSink, BoxFuture};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use super::event::{StatusOf, to_json};
+
+/// How much space is set aside ahead of the end of the file, in bytes.
+const AHEAD: u64 = 1 << 20;
+
+/// When less of it is left than this, in bytes, more is set aside: it is for the events of all requests in work.
+const MARGIN: u64 = AHEAD / 2;
+
+/// The most that is kept to be written later, in bytes. What is beyond was not done, or its answer said so.
+const MOST_OWED: usize = 1 << 20;
 
 /// Audit events as lines of JSON in a file that only grows.
 ///
 /// When `record` returns, the line is with the operating system: it survives the end of the gateway, kill -9 included.
-/// Against power loss it is as safe as the file system makes it within its own flush interval.
+/// Against power loss it is as safe as the file system makes it within its own flush interval. Space for what is to come
+/// is set aside beforehand, where the file system can, so that a full disk shows before anything is done.
 #[derive(Debug)]
 pub struct FileAudit {
-    file: Mutex<Line<File>>,
+    file: Mutex<Lines<File>>,
     instances: Instances,
     status_of: StatusOf,
+}
+
+/// Why the audit file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditFileError {
+    /// A directory, a device or a pipe.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// The operating system says no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl FileAudit {
     /// Opens the file for appending; makes it, with mode 0600, if it is not there.
     ///
     /// # Errors
-    /// When it cannot be opened for writing.
-    pub fn open(path: &Path, instances: Instances, status_of: StatusOf) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self { file: Mutex::new(Line { out: file, torn: false }), instances, status_of })
+    /// When it is no regular file, or cannot be opened for writing.
+    pub fn open(path: &Path, instances: Instances, status_of: StatusOf) -> Result<Self, AuditFileError> {
+        let file = open(path, true)?;
+        let len = file.metadata()?.len();
+        let mut last = [b'\n'];
+        if len > 0 {
+            file.read_exact_at(&mut last, len - 1)?;
+        }
+        Ok(Self { file: Mutex::new(Lines::new(file, last != [b'\n'])), instances, status_of })
+    }
+
+    /// Whether a file that is there can be used. Changes nothing.
+    ///
+    /// # Errors
+    /// As for [`FileAudit::open`], and when it is not there.
+    pub fn check(path: &Path) -> Result<(), AuditFileError> {
+        open(path, false).map(drop)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn open(path: &Path, create: bool) -> Result<File, AuditFileError> {
+    // Looked at before it is opened: to open a pipe is to wait for its other end.
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(AuditFileError::NotAFile);
+    }
+    let file = OpenOptions::new().read(true).append(true).create(create).mode(0o600).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(AuditFileError::NotAFile) }
+}
+
 impl AuditSink for FileAudit {
+    fn reserve(&self) -> Result<(), AuditError> {
+        self.lines().reserve().map_err(|error| audit_error(&error))
+    }
+
     fn record<'a>(&'a self, event: &'a AuditEvent) -> BoxFuture<'a, Result<(), AuditError>> {
         Box::pin(async move {
             let line = to_json(event, &self.instances, self.status_of).to_string();
             // An append to the page cache takes microseconds: less than handing it to another thread would.
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.append(line.as_bytes()).map_err(|error| AuditError(format!("the audit file: {error}")))
+            self.lines().append(line.as_bytes()).map_err(|error| audit_error(&error))
         })
+    }
+}
+
+fn audit_error(error: &io::Error) -> AuditError {
+    AuditError(format!("the audit file: {error}"))
+}
+
+/// Where lines go.
+trait Sink: Write {
+    /// Makes sure that this many bytes more can be written.
+    fn set_aside(&self, bytes: u64) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn set_aside(&self, bytes: u64) -> io::Result<()> {
+        // From where it ends now: somebody may have cut it.
+        let end = self.metadata()?.len();
+        loop {
+            match fallocate(self, FallocateFlags::KEEP_SIZE, end, bytes) {
+                Err(Errno::INTR) => {}
+                // A file system that cannot: a full disk shows when a line is written.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+                done => return done.map_err(io::Error::from),
+            }
+        }
     }
 }
 
 /// A writer of whole lines.
 #[derive(Debug)]
-struct Line<W> {
+struct Lines<W> {
     out: W,
-    /// Whether the last write left half a line behind.
-    torn: bool,
+    /// What a full disk did not take, to be written first. It may begin in the middle of a line.
+    owed: Vec<u8>,
+    /// How much of what was set aside is left, in bytes.
+    left: u64,
 }
 
-impl<W: Write> Line<W> {
-    /// Writes a line in one write. Half a line that a full disk left is ended first, so that it spoils itself only.
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(line.len() + 2);
-        if self.torn {
-            bytes.push(b'\n');
+impl<W: Sink> Lines<W> {
+    /// On a file that ends in the middle of a line, or not. Such a line is ended first, so that it spoils itself only.
+    fn new(out: W, torn: bool) -> Self {
+        Self { out, owed: if torn { vec![b'\n'] } else { Vec::new() }, left: 0 }
+    }
+
+    /// Makes sure that lines can be written: pays what is owed, and sets space aside.
+    fn reserve(&mut self) -> io::Result<()> {
+        self.pay()?;
+        if self.left < MARGIN {
+            self.out.set_aside(AHEAD)?;
+            self.left = AHEAD;
         }
-        bytes.extend_from_slice(line);
-        bytes.push(b'\n');
-        loop {
-            match self.out.write(&bytes) {
-                Ok(n) if n == bytes.len() => {
-                    self.torn = false;
-                    return self.out.flush();
-                }
+        Ok(())
+    }
+
+    /// Writes a line. One that the disk does not take is an error, and is written later all the same, before any other.
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.owed.len() + line.len() >= MOST_OWED {
+            self.pay()?;
+        }
+        self.owed.reserve(line.len() + 1);
+        self.owed.extend_from_slice(line);
+        self.owed.push(b'\n');
+        self.pay()
+    }
+
+    fn pay(&mut self) -> io::Result<()> {
+        while !self.owed.is_empty() {
+            match self.out.write(&self.owed) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
-                    self.torn |= n > 0;
-                    return Err(io::Error::new(io::ErrorKind::WriteZero, "only a part of the line was written"));
+                    self.owed.drain(..n);
+                    self.left = self.left.saturating_sub(n as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 }
 

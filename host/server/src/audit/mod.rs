@@ -4,4 +4,4 @@ mod event;
 mod file;
 
 pub use self::event::{StatusOf, to_json};
-pub use self::file::FileAudit;
+pub use self::file::{AuditFileError, FileAudit};

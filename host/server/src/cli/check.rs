@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use keygate_store::{OpenError, RedbOptions, RedbStore};
 
 use super::CheckArgs;
-use crate::app::{manifest, runtime, signing_key_problem, store_problem};
+use crate::app::{audit_problem, manifest, runtime, signing_key_problem, store_problem};
+use crate::audit::FileAudit;
 use crate::config::{Config, Environment, Flags, RuntimeParams, Source, load};
 use crate::files::PrivateFileError;
 use crate::iam::{SigningKey, SigningKeyError};
@@ -33,12 +34,60 @@ pub(super) async fn problems(file: &Path, environment: &Environment) -> Vec<Prob
     let loaded = load(&Source::File(file.to_owned()), environment, &Flags::default());
     let mut problems = loaded.problems;
     if let Some(config) = loaded.config {
+        identities(&config, &mut problems);
+        problems.extend(cache(&config));
         plugins(&config, &mut problems).await;
         problems.extend(signing_key(&config));
         problems.extend(store(&config));
-        problems.extend(directory("audit", "audit.file", &config.audit.file));
+        problems.extend(audit(&config));
     }
     problems
+}
+
+/// The roles that the built-in rule knows. Rules of one's own may know others.
+const ROLES: [&str; 6] = ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager"];
+
+/// Somebody must be there, and a role that is nearly one of the built-in ones is most likely meant to be it.
+fn identities(config: &Config, problems: &mut Vec<Problem>) {
+    let identities = &config.iam.identities;
+    if identities.is_empty() && !problems.iter().any(|p| p.at.as_deref().is_some_and(|at| at.starts_with("iam."))) {
+        let mend = "add an [[iam.identities]] entry, with a hash from `keygate iam new-key`";
+        problems.push(Problem::at("iam.identities", "there is no identity, so nobody could do anything", mend));
+    }
+    for identity in identities {
+        for role in identity.assignments.iter().flat_map(|assignment| &assignment.roles) {
+            if let Some(near) = ROLES.iter().find(|known| is_slip(role, known)) {
+                let problem = format!("`{}` has the role `{role}`, which gives nothing", identity.id);
+                problems.push(Problem::at("iam.identities", problem, format!("did you mean `{near}`?")));
+            }
+        }
+    }
+}
+
+/// Whether somebody who meant `known` may have written `given`: another case, or at most two letters.
+fn is_slip(given: &str, known: &str) -> bool {
+    let (given_lower, known_lower) = (given.to_ascii_lowercase(), known.to_ascii_lowercase());
+    !ROLES.contains(&given) && strsim::damerau_levenshtein(&given_lower, &known_lower) <= 2
+}
+
+/// A cache directory that is there must be the gateway's own. One that is not is made with mode 0700.
+fn cache(config: &Config) -> Option<Problem> {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = config.runtime.cache_dir.as_ref()?;
+    let at = "runtime.cache_dir";
+    let (problem, mend) = match std::fs::symlink_metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return self::directory("cache", at, directory);
+        }
+        Err(error) => (error.to_string(), "let the gateway's user read and write it".to_owned()),
+        Ok(found) if !found.is_dir() => ("it is not a directory".to_owned(), "name a directory".to_owned()),
+        Ok(found) if found.mode() & 0o022 != 0 => {
+            let problem = format!("others can write to it (mode {:04o})", found.mode() & 0o7777);
+            (problem, format!("chmod 700 {}", directory.display()))
+        }
+        Ok(_) => return None,
+    };
+    Some(Problem::at(at, format!("{}: {problem}", directory.display()), mend).in_step("cache"))
 }
 
 /// Secrets and plugins: loading them includes their known-answer probes.
@@ -86,6 +135,15 @@ fn store(config: &Config) -> Option<Problem> {
             None
         }
         Err(error) => Some(store_problem(&error)),
+    }
+}
+
+/// An audit file that is there must be one that can be appended to.
+fn audit(config: &Config) -> Option<Problem> {
+    let file = &config.audit.file;
+    match file.try_exists() {
+        Ok(false) => directory("audit", "audit.file", file),
+        _ => FileAudit::check(file).err().map(|error| audit_problem(config, &error)),
     }
 }
 

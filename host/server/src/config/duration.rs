@@ -24,10 +24,10 @@ impl<'de> Deserialize<'de> for Span {
 
 struct SpanVisitor;
 
-fn bare<E: Error>(number: impl fmt::Display) -> E {
-    E::custom(format!(
-        "the duration {number} has no unit; write \"{number}s\", \"{number}m\", \"{number}h\" or \"{number}d\""
-    ))
+// No message repeats what stands there: it may be something else, a secret even, in the wrong place.
+
+fn bare<E: Error>() -> E {
+    E::custom("this duration has no unit; write \"30s\", \"4h\" or \"7d\"")
 }
 
 impl Visitor<'_> for SpanVisitor {
@@ -40,21 +40,20 @@ impl Visitor<'_> for SpanVisitor {
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
         let text = text.trim();
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            return Err(bare(text));
+            return Err(bare());
         }
-        humantime::parse_duration(text)
-            .map_err(|e| E::custom(format!("\"{text}\" is not a duration ({e}); write \"30s\", \"4h\" or \"7d\"")))
+        humantime::parse_duration(text).map_err(|_| E::custom("this is no duration; write \"30s\", \"4h\" or \"7d\""))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Duration, E> {
-        Err(bare(number))
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Duration, E> {
+        Err(bare())
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
-        Err(bare(number))
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Duration, E> {
+        Err(bare())
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Duration, E> {
-        Err(bare(number))
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Duration, E> {
+        Err(bare())
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keygate_core::access::{PrincipalKind, RoleAssignment};
-use keygate_core::ids::{InstanceId, KeyRingId};
+use keygate_core::ids::{InstanceId, KeyId, KeyRingId};
 use serde::Deserialize;
 
 use super::duration::Span;
@@ -147,9 +147,12 @@ impl Checker {
                 tree.problem(format!("{path}.service"), "a user belongs to no service", mend);
                 return None;
             }
-            (Some(other), _) => {
-                let problem = format!("there is no kind of identity {other:?}");
-                tree.problem(format!("{path}.kind"), problem, "write \"user\" or \"service\"");
+            (Some(_), _) => {
+                tree.problem(
+                    format!("{path}.kind"),
+                    "there is no such kind of identity",
+                    "write \"user\" or \"service\"",
+                );
                 return None;
             }
         };
@@ -196,11 +199,11 @@ fn read_assignment(tree: &mut Tree, path: &str, entry: Assignment) -> Option<Rol
         tree.problem(format!("{path}.roles"), "an assignment without a role gives nothing", mend);
         return None;
     }
-    let instance = match entry.instance.map(|text| text.parse::<InstanceId>().map_err(|_| text)).transpose() {
+    let instance = match entry.instance.map(|text| text.parse::<InstanceId>()).transpose() {
         Ok(instance) => instance,
-        Err(text) => {
+        Err(_) => {
             // Not to be ignored: an assignment without an instance is one on all instances.
-            tree.problem(format!("{path}.instance"), format!("{text:?} is not a UUID"), "give the instance's id");
+            tree.problem(format!("{path}.instance"), "this is not a UUID", "give the instance's id");
             return None;
         }
     };
@@ -211,11 +214,19 @@ fn read_assignment(tree: &mut Tree, path: &str, entry: Assignment) -> Option<Rol
             return None;
         }
     };
+    let key = match entry.key.map(|text| text.parse::<KeyId>()).transpose() {
+        Ok(key) => key,
+        Err(_) => {
+            let mend = "give the key's id; aliases can change hands, so they are not taken here";
+            tree.problem(format!("{path}.key"), "this is not a UUID", mend);
+            return None;
+        }
+    };
     Some(RoleAssignment {
         roles: entry.roles,
         instance,
         key_ring,
-        resource_type: entry.key.is_some().then(|| "key".to_owned()),
-        resource_id: entry.key,
+        resource_type: key.map(|_| "key".to_owned()),
+        resource_id: key.map(|key| key.to_string()),
     })
 }

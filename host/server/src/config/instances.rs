@@ -41,15 +41,11 @@ pub(super) fn read(tree: &mut Tree, backends: &BTreeSet<String>) -> Vec<Instance
         for (key, text) in [("region", &entry.region), ("account", &entry.account)] {
             // They stand in CRNs, between colons.
             if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-                tree.problem(
-                    format!("{path}.{key}"),
-                    format!("{text:?} cannot stand in a CRN"),
-                    "use letters, digits, '-' and '_'",
-                );
+                tree.problem(format!("{path}.{key}"), "this cannot stand in a CRN", "use letters, digits, '-' and '_'");
             }
         }
         let Ok(id) = entry.id.parse::<InstanceId>() else {
-            tree.problem(format!("{path}.id"), format!("{:?} is not a UUID", entry.id), "make one with `uuidgen`");
+            tree.problem(format!("{path}.id"), "this is not a UUID", "make one with `uuidgen`");
             continue;
         };
         if !seen.insert(id) {

@@ -39,6 +39,11 @@ pub(super) fn read(tree: &mut Tree, plugins: &BTreeSet<String>) -> PluginParams 
     let mut backends = Vec::new();
     for (i, entry) in tree.list::<Backend>("backends").into_iter().enumerate() {
         let Some(entry) = entry else { continue };
+        if !is_name(&entry.name) {
+            let problem =
+                "a backend's name has 1 to 64 letters, digits, '-', '_' and '.': it stands in every ciphertext";
+            tree.problem(format!("backends[{i}].name"), problem, "choose another");
+        }
         if !names.insert(entry.name.clone()) {
             let problem = format!("another backend is named `{}`", entry.name);
             tree.problem(format!("backends[{i}].name"), problem, "give each backend a name of its own");
@@ -55,6 +60,11 @@ pub(super) fn read(tree: &mut Tree, plugins: &BTreeSet<String>) -> PluginParams 
         check_reference(tree, &format!("policy.chain[{i}]"), rule, plugins);
     }
     PluginParams { plugins: tree.raw_list("plugins"), backends, chain: policy.chain, require_digest: true }
+}
+
+/// Whether a backend can be called this. The header of ciphertexts has room for 64 bytes, and no name is cut.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 fn check_reference(tree: &mut Tree, path: &str, plugin: &str, plugins: &BTreeSet<String>) {

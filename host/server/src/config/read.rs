@@ -26,7 +26,14 @@ pub(super) fn read(
     let mut builder = Config::builder();
     builder = match source {
         Source::File(file) => match std::fs::read_to_string(file) {
-            Ok(text) => builder.add_source(File::from_str(&text, FileFormat::Toml)),
+            Ok(text) => match syntax(&text) {
+                Ok(()) => builder.add_source(File::from_str(&text, FileFormat::Toml)),
+                Err(error) => {
+                    let mend = "correct the TOML at that place";
+                    problems.push(Problem::new("config", format!("{}: {error}", file.display()), mend));
+                    return None;
+                }
+            },
             Err(error) => {
                 problems.push(Problem::new(
                     "config",
@@ -58,15 +65,30 @@ pub(super) fn read(
             }
             _ => Some(Tree::new(BTreeMap::new(), variables)),
         },
-        Err(error) => {
+        Err(_) => {
             let at = match source {
                 Source::File(file) => file.display().to_string(),
                 Source::Made { .. } => "dev mode".to_owned(),
             };
-            problems.push(Problem::new("config", format!("{at}: {error}"), "correct the TOML at that place"));
+            // Without the error's own words: they may quote what stands there.
+            let problem = format!("{at}: file, environment and flags do not go together");
+            problems.push(Problem::new(
+                "config",
+                problem,
+                "see that no variable sets a key below one that is no table",
+            ));
             None
         }
     }
+}
+
+/// Whether it is TOML; where it is not, in words without the line itself, which may hold a secret.
+fn syntax(text: &str) -> Result<(), String> {
+    let Err(error) = text.parse::<toml::Table>() else { return Ok(()) };
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Err(format!("line {line}, column {column}: {}", error.message()))
 }
 
 /// The variables that are the gateway's. Those that cannot be meant are problems; those that name an unknown key are

@@ -17,6 +17,8 @@ pub struct ServerParams {
     pub max_connections: usize,
     /// How long a client may take for the head of a request.
     pub header_timeout: Duration,
+    /// How long a connection may be open without a request in work.
+    pub idle_timeout: Duration,
     /// From the admission of a request to its answer, at most.
     pub request_deadline: Duration,
     /// The most requests in work at once.
@@ -33,6 +35,7 @@ struct Section {
     listen: SocketAddr,
     max_connections: u32,
     header_timeout: Span,
+    idle_timeout: Span,
     request_deadline: Span,
     max_in_flight: u32,
     admission_wait: Span,
@@ -45,6 +48,7 @@ impl Default for Section {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             max_connections: 1024,
             header_timeout: Span::secs(10),
+            idle_timeout: Span::secs(60),
             request_deadline: Span::secs(30),
             max_in_flight: 256,
             admission_wait: Span::secs(2),
@@ -60,7 +64,11 @@ pub(super) fn read(tree: &mut Tree) -> ServerParams {
             tree.problem(format!("server.{key}"), format!("{count} is out of bounds"), "give 1 to 1000000");
         }
     }
-    for (key, span) in [("header_timeout", section.header_timeout), ("request_deadline", section.request_deadline)] {
+    for (key, span) in [
+        ("header_timeout", section.header_timeout),
+        ("idle_timeout", section.idle_timeout),
+        ("request_deadline", section.request_deadline),
+    ] {
         if span.0 < Duration::from_millis(100) {
             tree.problem(
                 format!("server.{key}"),
@@ -73,6 +81,7 @@ pub(super) fn read(tree: &mut Tree) -> ServerParams {
         listen: section.listen,
         max_connections: section.max_connections as usize,
         header_timeout: section.header_timeout.0,
+        idle_timeout: section.idle_timeout.0,
         request_deadline: section.request_deadline.0,
         max_in_flight: section.max_in_flight as usize,
         admission_wait: section.admission_wait.0,

@@ -16,7 +16,7 @@ id = "IBMid-1"
 name = "Ann"
 api_key_hashes = ["0000000000000000000000000000000000000000000000000000000000000000"]
 roles = [
-    { roles = ["Reader"], instance = "fadedbee-0000-4000-8000-000000000001", key_ring = "prod", key = "k1" },
+    { roles = ["Reader"], instance = "fadedbee-0000-4000-8000-000000000001", key_ring = "prod", key = "fadedbee-0000-4000-8000-00000000000a" },
 ]
 
 [[iam.identities]]
@@ -97,7 +97,7 @@ fn a_whole_configuration_comes_out_typed() {
     assert_eq!(ann.account, "acct");
     assert_eq!(ann.assignments[0].roles, ["Reader"]);
     assert_eq!(ann.assignments[0].resource_type.as_deref(), Some("key"));
-    assert_eq!(ann.assignments[0].resource_id.as_deref(), Some("k1"));
+    assert_eq!(ann.assignments[0].resource_id.as_deref(), Some("fadedbee-0000-4000-8000-00000000000a"));
     assert_eq!(ann.assignments[0].key_ring.as_ref().unwrap().as_str(), "prod");
     let service = &config.iam.identities[1];
     assert_eq!(service.kind, PrincipalKind::Service { name: "cloud-object-storage".to_owned() });
@@ -165,12 +165,12 @@ fn durations_carry_units() {
     for bare in ["30", "1.5"] {
         let (at, problem, _) = wrong(&GOOD.replace("\"30m\"", bare), &[]);
         assert_eq!(at, "limits.rotate_interval");
-        assert!(problem.contains(&format!("\"{bare}s\"")), "{problem}");
+        assert!(problem.contains("no unit"), "{problem}");
     }
     let (_, problem, _) = wrong(&GOOD.replace("30m", "30"), &[]);
     assert!(problem.contains("no unit"), "{problem}");
     let (_, problem, _) = wrong(&GOOD.replace("30m", "soon"), &[]);
-    assert!(problem.contains("soon"), "{problem}");
+    assert!(problem.contains("no duration"), "{problem}");
     assert_eq!(good(&GOOD.replace("30m", "7d"), &[]).limits.rotate_interval, Duration::from_secs(7 * 24 * 3600));
     assert_eq!(good(&GOOD.replace("30m", "0s"), &[]).limits.rotate_interval, Duration::ZERO);
 }
@@ -228,6 +228,7 @@ fn an_assignment_with_a_damaged_scope_never_becomes_one_without_a_scope() {
     for (good, bad) in [
         ("instance = \"fadedbee", "instance = \"fade"),
         ("key_ring = \"prod\"", "key_ring = \"a b\""),
+        ("key = \"fadedbee-0000-4000-8000-00000000000a\"", "key = \"an-alias\""),
         ("instance = \"fadedbee-0000-4000-8000-000000000001\"", "instanc = \"x\""),
     ] {
         let loaded = load_text(&GOOD.replace(good, bad), &[]);
@@ -250,6 +251,8 @@ fn what_contradicts_itself_is_refused() {
         ("id = \"fadedbee", "id = \"fade", "instances[0].id"),
         ("region = \"us-south\"", "region = \"us:south\"", "instances[0].region"),
         ("chain = [\"access\"]", "", "policy.chain"),
+        ("[[backends]]", "[[backends]]\nname = \"a b\"\nplugin = \"access\"\n[[backends]]", "backends[0].name"),
+        ("[server]", "[server]\nidle_timeout = \"0s\"", "server.idle_timeout"),
         ("[limits]", "[limits]\nmax_plaintext = 9000000", "limits.max_plaintext"),
         ("[server]", "[server]\nmax_in_flight = 0", "server.max_in_flight"),
     ];
@@ -268,13 +271,46 @@ fn an_api_key_in_the_place_of_its_hash_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_value_in_the_wrong_place_is_not_repeated() {
+    let key = crate::iam::ApiKey::from_bytes([5; 32]).text();
+    let key = key.expose();
+    assert!(key.starts_with("kg_"));
+    let quoted = format!("\"{key}\"");
+    for (good, bad) in [
+        ("\"30m\"", quoted.clone()),
+        ("[limits]", format!("[limits]\nmax_body = {quoted}")),
+        ("\"127.0.0.1:9000\"", quoted.clone()),
+        ("instance = \"fadedbee-0000-4000-8000-000000000001\"", format!("instance = {quoted}")),
+        ("key = \"fadedbee-0000-4000-8000-00000000000a\"", format!("key = {quoted}")),
+        ("id = \"fadedbee-0000-4000-8000-000000000001\"", format!("id = {quoted}")),
+        ("kind = \"service\"", format!("kind = {quoted}")),
+        ("version = 1", format!("version = {quoted}")),
+        ("[\"Reader\"]", quoted.clone()),
+        ("[[plugins]]", format!("[runtime]\nmax_sandboxes = {quoted}\n[[plugins]]")),
+        ("[limits]", format!("[limits]\nmax_body = {key}")),
+        ("[limits]", format!("[limits]\n{key}")),
+        ("\"30m\"", format!("\"{key}")),
+    ] {
+        let text = GOOD.replacen(good, &bad, 1);
+        assert_ne!(text, GOOD, "{good}");
+        let problems = load_text(&text, &[]).problems;
+        assert!(!problems.is_empty(), "{bad}");
+        assert!(!format!("{problems:?}").contains(key), "{problems:#?}");
+    }
+    let long = "b".repeat(65);
+    let (at, ..) = wrong(&GOOD.replace("\"software\"", &format!("\"{long}\"")), &[]);
+    assert_eq!(at, "backends[0].name");
+}
+
+#[test]
 fn a_missing_or_broken_file_is_one_problem() {
     let loaded = load(&Source::File("/nowhere/plugins.toml".into()), &Environment::new(), &Flags::default());
     assert!(loaded.config.is_none());
     assert!(loaded.problems[0].problem.contains("/nowhere/plugins.toml"));
-    let loaded = load_text("[server\n", &[]);
+    let loaded = load_text("\n[server\n", &[]);
     assert!(loaded.config.is_none());
     assert_eq!(loaded.problems.len(), 1);
+    assert!(loaded.problems[0].problem.contains("line 2, column "), "{:?}", loaded.problems);
 }
 
 /// The configuration that is shipped.

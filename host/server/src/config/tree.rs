@@ -160,16 +160,33 @@ fn innermost(error: ConfigError) -> ConfigError {
     }
 }
 
+/// What is wrong, without the value that is: a key or a passphrase may have been pasted there.
 fn explain(error: &ConfigError, path: &str) -> (String, String) {
     match error {
         ConfigError::Type { unexpected, expected, .. } => {
-            (format!("{unexpected} is not {expected}"), format!("give `{path}` {expected}"))
+            (format!("{} is not {expected}", kind_of(unexpected)), format!("give `{path}` {expected}"))
         }
         ConfigError::Message(message) => match unknown_field(message) {
             Some((field, known)) => (format!("there is no key `{field}` here"), mend_unknown(field, &known)),
-            None => (message.clone(), format!("correct `{path}`")),
+            None => (without_value(message), format!("correct `{path}`")),
         },
-        other => (other.to_string(), format!("correct `{path}`")),
+        _ => (without_value(""), format!("correct `{path}`")),
+    }
+}
+
+/// What it is: the words before the value itself.
+fn kind_of(unexpected: &impl std::fmt::Display) -> String {
+    let text = unexpected.to_string();
+    format!("this {}", text.split(['`', '"']).next().unwrap_or_default().trim())
+}
+
+/// Messages are serde's, which quote the value before what was expected, or those of a few types, which do not.
+fn without_value(message: &str) -> String {
+    const UNQUOTED: [&str; 3] = ["this duration ", "this is no duration", "invalid socket address"];
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("this is not {expected}"),
+        None if UNQUOTED.iter().any(|start| message.starts_with(start)) => message.to_owned(),
+        None => "this value cannot be what this key needs".to_owned(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Request bodies, as Key Protect's own service reads them: field names in any case, unknown fields passed over, and
 //! empty, `null` and `{}` all the same (`api-contract`, facts 2 to 4).
 //!
-//! Values are read straight from the body's bytes into their types. Nothing is parsed into a tree first, so that a
-//! secret is never in a buffer that is not wiped, the connection's own apart.
+//! Values are read straight from the body's bytes into their types, without a tree in between, and the body is wiped when
+//! it is done with. A secret is in no other buffer but two that are not wiped: the connection's own, and the JSON
+//! parser's scratch space where a text has escapes, which base64 needs for none of its characters.
 
 use keygate_core::encoding;
 use keygate_core::error::{Error, Reason, ReasonCode};

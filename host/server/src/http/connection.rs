@@ -4,16 +4,17 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::exchange::Peer;
@@ -24,6 +25,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Streams that one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 128;
+
+/// The least time that a client has to read the last answers of a connection that ends.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// After an accept that failed, for lack of file descriptors most often: give connections time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,7 +40,7 @@ pub(super) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(params.max_connections));
-    let graceful = GracefulShutdown::new();
+    let (stop, stopped) = watch::channel(());
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let place = tokio::select! {
@@ -54,58 +58,146 @@ pub(super) async fn serve(
             },
             () = &mut shutdown => break,
         };
-        let watcher = graceful.watcher();
-        let router = router.clone();
-        let header_timeout = params.header_timeout;
+        let connection = Connection {
+            router: router.clone(),
+            header_timeout: params.header_timeout,
+            idle_timeout: params.idle_timeout,
+            stopped: stopped.clone(),
+        };
         tokio::spawn(async move {
             let _place = place;
-            if let Err(error) = connection(stream, peer, router, header_timeout, watcher).await {
+            if let Err(error) = connection.serve(stream, peer).await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
         });
     }
-    drop(listener);
-    if tokio::time::timeout(params.drain_timeout, graceful.shutdown()).await.is_err() {
+    drop((listener, stopped));
+    let _ = stop.send(());
+    if tokio::time::timeout(params.drain_timeout, stop.closed()).await.is_err() {
         tracing::warn!("some connections were still in work when the time to finish was over");
     }
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connection(
-    mut stream: TcpStream,
-    peer: SocketAddr,
+/// What a connection needs to be served.
+struct Connection {
     router: Router,
     header_timeout: Duration,
-    watcher: hyper_util::server::graceful::Watcher,
-) -> Result<(), Failure> {
-    stream.set_nodelay(true)?;
-    let opening = match tokio::time::timeout(header_timeout, Opening::read(&mut stream)).await {
-        Ok(opening) => opening?,
-        Err(_) => return Err("nothing was said in time".into()),
-    };
-    let facts = Peer::public(peer.ip());
-    let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(facts.clone());
-        router.clone().oneshot(request)
-    });
-    let http2 = opening.is_http2();
-    let io = TokioIo::new(opening.join(stream));
-    if http2 {
-        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .serve_connection(io, service);
-        watcher.watch(connection).await?;
-    } else {
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
-            .serve_connection(io, service);
-        watcher.watch(connection).await?;
+    idle_timeout: Duration,
+    /// Tells when the gateway stops. The gateway waits until none of these is left.
+    stopped: watch::Receiver<()>,
+}
+
+impl Connection {
+    async fn serve(self, mut stream: TcpStream, peer: SocketAddr) -> Result<(), Failure> {
+        let Self { router, header_timeout, idle_timeout, stopped } = self;
+        stream.set_nodelay(true)?;
+        let opening = match tokio::time::timeout(header_timeout, Opening::read(&mut stream)).await {
+            Ok(opening) => opening?,
+            Err(_) => return Err("nothing was said in time".into()),
+        };
+        let facts = Peer::public(peer.ip());
+        let work = Arc::new(Work::default());
+        let of_requests = Arc::clone(&work);
+        let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(facts.clone());
+            let (router, begun) = (router.clone(), Begun::new(&of_requests));
+            async move {
+                let _begun = begun;
+                router.oneshot(request).await
+            }
+        });
+        let http2 = opening.is_http2();
+        let io = TokioIo::new(opening.join(stream));
+        let end = End { work, idle_timeout, stopped };
+        if http2 {
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(MAX_STREAMS)
+                .keep_alive_interval(Some(Duration::from_secs(30)))
+                .serve_connection(io, service);
+            end.of(connection, |connection| connection.graceful_shutdown()).await
+        } else {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(header_timeout)
+                .serve_connection(io, service);
+            end.of(connection, |connection| connection.graceful_shutdown()).await
+        }
     }
-    Ok(())
+}
+
+/// The requests of one connection that are in work, and since when there is none.
+#[derive(Default)]
+struct Work(Mutex<(usize, Option<Instant>)>);
+
+impl Work {
+    fn change(&self, change: impl FnOnce(&mut usize)) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state.0);
+        state.1 = Some(Instant::now());
+    }
+
+    /// Completes when no request was in work for this long.
+    async fn idle(&self, timeout: Duration) {
+        let start = Instant::now();
+        loop {
+            let until = match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+                (0, since) => since.unwrap_or(start) + timeout,
+                _ => Instant::now() + timeout,
+            };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// A request that is in work for as long as this is there.
+struct Begun(Arc<Work>);
+
+impl Begun {
+    fn new(work: &Arc<Work>) -> Self {
+        work.change(|requests| *requests += 1);
+        Self(Arc::clone(work))
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.change(|requests| *requests = requests.saturating_sub(1));
+    }
+}
+
+/// What ends a connection, beside its client.
+struct End {
+    work: Arc<Work>,
+    idle_timeout: Duration,
+    stopped: watch::Receiver<()>,
+}
+
+impl End {
+    /// Serves a connection to its end. When it is idle for too long, or the gateway stops, no new request is taken; what
+    /// is in work is finished. A client that then does not read its answers either is cut off.
+    async fn of<C, E>(mut self, connection: C, finish: fn(Pin<&mut C>)) -> Result<(), Failure>
+    where
+        C: Future<Output = Result<(), E>>,
+        E: Into<Failure>,
+    {
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return ended.map_err(Into::into),
+            _ = self.stopped.changed() => {}
+            () = self.work.idle(self.idle_timeout) => {}
+        }
+        finish(connection.as_mut());
+        tokio::select! {
+            ended = connection.as_mut() => ended.map_err(Into::into),
+            () = self.work.idle(self.idle_timeout.max(LAST_WORDS)) => Err("its last answers were not read in time".into()),
+        }
+    }
 }
 
 /// The first bytes of a connection: as many as tell HTTP/2 from HTTP/1.1.

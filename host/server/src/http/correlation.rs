@@ -24,6 +24,17 @@ impl CorrelationId {
     }
 }
 
+/// The most of a path that is written down, in bytes.
+const PATH_MAX: usize = 1024;
+
+/// A path for logs and events. Who asks for nonsense must not fill them: a long one is cut, and the mark says so.
+pub(super) fn shortened(path: &str) -> String {
+    match path.char_indices().map(|(at, _)| at).find(|at| *at >= PATH_MAX) {
+        Some(end) => format!("{}...", path.get(..end).unwrap_or_default()),
+        None => path.to_owned(),
+    }
+}
+
 /// Finds or makes the id, opens the request's span, and puts the id into the answer.
 pub(super) async fn correlate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let given = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).and_then(|text| {
@@ -39,7 +50,7 @@ pub(super) async fn correlate(State(app): State<Arc<App>>, mut request: Request,
         "request",
         correlation_id = %id,
         method = %request.method(),
-        path = %request.uri().path(),
+        path = %shortened(request.uri().path()),
     );
     request.extensions_mut().insert(CorrelationId(id.clone()));
     let mut response = next.run(request).instrument(span).await;
@@ -47,4 +58,18 @@ pub(super) async fn correlate(State(app): State<Arc<App>>, mut request: Request,
         response.headers_mut().insert(HEADER, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_cut_with_a_mark_and_between_characters() {
+        assert_eq!(shortened("/api/v2/keys"), "/api/v2/keys");
+        assert_eq!(shortened(&"a".repeat(1024)), "a".repeat(1024));
+        assert_eq!(shortened(&"a".repeat(9000)), format!("{}...", "a".repeat(1024)));
+        let cut = shortened(&format!("a{}", "\u{e4}".repeat(1000)));
+        assert!(cut.ends_with("\u{e4}...") && cut.len() < 1030, "{}", cut.len());
+    }
 }

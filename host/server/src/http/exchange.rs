@@ -1,30 +1,30 @@
-//! The way of every request of the API: authenticate, read, admit, and then the domain's own pipeline, detached from the
-//! connection. A client that hangs up leaves no half-done rotation.
+//! The way of every request of the API: authenticate, read, admit, and then the domain's own pipeline. All of it is
+//! detached from the connection: a client that hangs up leaves no half-done rotation, and no request without its event.
 //!
-//! What is refused on this way is audited here; what gets as far as the pipeline is audited there.
+//! What is refused on this way is audited here; what gets as far as the pipeline is audited there. A body or a header
+//! that cannot be read is for the pipeline to refuse: only who may ask learns of it.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
 use axum::extract::{OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use keygate_core::access::{Action, Network, Principal, PrincipalKind};
+use keygate_core::access::{Action, Network, Principal};
 use keygate_core::audit::{AuditEvent, Initiator, Outcome, Severity};
 use keygate_core::error::{Error, Reason, ReasonCode};
 use keygate_core::ids::{InstanceId, KeyRingId};
 use keygate_core::pipeline::RequestContext;
+use tracing::Instrument as _;
+use zeroize::Zeroizing;
 
 use super::answer::Answer;
-use super::correlation::CorrelationId;
+use super::correlation::{CorrelationId, shortened};
 use super::error::respond;
 use super::query::Query;
+use super::receive::{receive, room_for};
 use crate::app::App;
 
 const INSTANCE: HeaderName = HeaderName::from_static("bluemix-instance");
@@ -82,32 +82,50 @@ pub(super) struct Incoming {
     pub query: Query,
     /// What the answer shall hold.
     pub prefer: Prefer,
-    /// The body.
-    pub body: Bytes,
+    /// The body. Empty if it could not be read; the pipeline refuses the request then.
+    pub body: Zeroizing<Vec<u8>>,
 }
 
-/// Takes a request through. `op` runs in a task of its own.
+/// Takes a request through, in a task of its own.
 pub(super) async fn exchange<F, Fut>(app: Arc<App>, action: Action, request: Request, op: F) -> Response
 where
     F: FnOnce(Arc<App>, Incoming) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
 {
-    let intake = Intake::of(&request);
-    match through(&app, &intake, request, op).await {
-        Ok(answer) => answer.into_response(),
-        Err(Stop::Audited(error)) => respond(&error, Some(action)),
-        Err(Stop::Unaudited(error)) => refuse(&app, &intake, action.event(), Some(action), error).await,
+    let way = async move {
+        let intake = Intake::of(&request);
+        match through(&app, &intake, request, op).await {
+            Ok(answer) => answer.into_response(),
+            Err(Stop::Audited(error)) => respond(&error, Some(action)),
+            Err(Stop::Unaudited(error)) => refuse(&app, &intake, action.event(), Some(action), error).await,
+        }
+    };
+    match tokio::spawn(way.in_current_span()).await {
+        Ok(response) => response,
+        Err(_) => respond(&Error::Internal("a request's task panicked".to_owned()), Some(action)),
     }
 }
 
 /// Answers a request that gets no further, after its audit event was kept.
 pub(super) async fn refuse(app: &App, intake: &Intake, event: &str, action: Option<Action>, error: Error) -> Response {
-    let event = intake.event(app, event, Outcome::Failure(error.cause()));
-    let error = match app.gateway.audit.record(&event).await {
-        Ok(()) => error,
-        Err(audit) => audit.into(),
+    let severity = action.map_or(Severity::Normal, Severity::of);
+    let event = intake.event(app, event, severity, Outcome::Failure(error.cause()));
+    let error = match (app.gateway.audit.record(&event).await, error) {
+        (Ok(()), error) => error,
+        // Of this one nobody may say that nothing was done.
+        (Err(lost), Error::Unfinished) => Error::Unrecorded(lost.0),
+        (Err(lost), _) => lost.into(),
     };
     respond(&error, action)
+}
+
+/// The same for a request to where there is nothing. Anybody may know what the API has; the event says who asked.
+pub(super) async fn refuse_anybody(app: &App, request: Request, event: &str, error: Error) -> Response {
+    let intake = Intake::of(&request);
+    if let Ok(principal) = authenticate(app, request.headers()) {
+        intake.is(&principal);
+    }
+    refuse(app, &intake, event, None, error).await
 }
 
 /// The same for a request that asks for nothing there is. That is told to those only who say who they are.
@@ -139,10 +157,12 @@ where
     let principal = authenticate(app, &parts.headers).map_err(Stop::Unaudited)?;
     intake.is(&principal);
     let instance = instance(&parts.headers).map_err(Stop::Unaudited)?;
-    let ring = ring(&parts.headers).map_err(Stop::Unaudited)?;
-    let (max, within) = (app.gateway.limits.max_body, app.server.request_deadline);
-    let body = read(body, &parts.headers, max, within).await.map_err(Stop::Unaudited)?;
-    let permit = app.admission.admit().await.map_err(Stop::Unaudited)?;
+    let mut flaws = Vec::new();
+    let ring = ring(&parts.headers).map_err(|reason| flaws.push(reason)).unwrap_or_default();
+    let (max, deadline) = (app.gateway.limits.max_body, app.server.request_deadline);
+    let room = app.admission.room(room_for(&body, max)).await.map_err(Stop::Unaudited)?;
+    let body = receive(body, &parts.headers, max, deadline).await.map_err(|reason| flaws.push(reason));
+    let place = app.admission.admit().await.map_err(Stop::Unaudited)?;
     let cx = RequestContext {
         correlation_id: intake.correlation_id.clone(),
         principal,
@@ -150,29 +170,22 @@ where
         ring,
         network: intake.network.clone(),
         request_uri: intake.uri.clone(),
+        timeout: Some(deadline),
+        flaws,
     };
     let query = Query::parse(parts.uri.query());
-    let incoming = Incoming { cx, query, prefer: Prefer::of(&parts.headers), body };
-    let task = tokio::spawn({
-        let work = op(Arc::clone(app), incoming);
-        let span = tracing::Span::current();
-        tracing::Instrument::instrument(
-            async move {
-                let _permit = permit;
-                work.await
-            },
-            span,
-        )
-    });
-    match tokio::time::timeout(app.server.request_deadline, task).await {
+    let incoming = Incoming { cx, query, prefer: Prefer::of(&parts.headers), body: body.unwrap_or_default() };
+    let work = op(Arc::clone(app), incoming);
+    let task = async move {
+        let _held = (room, place);
+        work.await
+    };
+    match tokio::time::timeout(deadline, tokio::spawn(task.in_current_span())).await {
         Ok(Ok(outcome)) => outcome.map_err(Stop::Audited),
         // The task panicked: a defect, and nobody knows how far it came.
-        Ok(Err(_)) => Err(Stop::Unaudited(Error::Internal("a request's task panicked".to_owned()))),
-        // It goes on, and will be audited when it is through; the client is told to look again.
-        Err(_) => Err(Stop::Audited(Error::Unavailable {
-            what: "answer".to_owned(),
-            detail: format!("not ready within {:?}; the work goes on", app.server.request_deadline),
-        })),
+        Ok(Err(_)) => Err(Stop::Unaudited(Error::Internal("a request's work panicked".to_owned()))),
+        // It goes on, and has an event of its own when it is through; this answer has one too.
+        Err(_) => Err(Stop::Unaudited(Error::Unfinished)),
     }
 }
 
@@ -194,7 +207,7 @@ fn instance(headers: &HeaderMap) -> Result<InstanceId, Error> {
     })
 }
 
-fn ring(headers: &HeaderMap) -> Result<Option<KeyRingId>, Error> {
+fn ring(headers: &HeaderMap) -> Result<Option<KeyRingId>, Reason> {
     let Some(value) = headers.get(KEY_RING) else { return Ok(None) };
     match value.to_str().map(str::trim) {
         Ok("") => Ok(None),
@@ -203,52 +216,8 @@ fn ring(headers: &HeaderMap) -> Result<Option<KeyRingId>, Error> {
     }
 }
 
-fn invalid_ring(rule: &str) -> Error {
-    Reason::new(ReasonCode::InvalidHeader, rule).header("X-Kms-Key-Ring").into()
-}
-
-/// Reads a body of at most `max` bytes that is there `within` this time: a client that sends it in drops, or never, must
-/// not keep its connection.
-async fn read(mut body: Body, headers: &HeaderMap, max: usize, within: Duration) -> Result<Bytes, Error> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Reason::new(ReasonCode::UnsupportedMediaType, "Send the body without a content encoding")
-            .header("Content-Encoding")
-            .into());
-    }
-    let announced = body.size_hint().lower() > max as u64;
-    let collected = match announced {
-        true => None,
-        false => Some(tokio::time::timeout(within, Limited::new(&mut body, max).collect()).await),
-    };
-    match collected {
-        Some(Ok(Ok(collected))) => Ok(collected.to_bytes()),
-        Some(Ok(Err(error))) if !error.is::<LengthLimitError>() => {
-            Err(Error::refused(ReasonCode::BadBody, "The body broke off"))
-        }
-        Some(Err(_)) => Err(Error::refused(ReasonCode::BadBody, format!("The body was not there within {within:?}"))),
-        None | Some(Ok(Err(_))) => {
-            discard(body).await;
-            Err(Error::refused(ReasonCode::BodyTooLarge, format!("The body has at most {max} bytes")))
-        }
-    }
-}
-
-/// Most of what is discarded of a body that is too long, in bytes, and the time for it.
-const DISCARDED: usize = 8 << 20;
-const DISCARDING: Duration = Duration::from_secs(1);
-
-/// Lets a client finish, within bounds. One that is cut off while it sends sees a broken connection and never the answer.
-async fn discard(mut body: Body) {
-    let mut left = DISCARDED;
-    let all = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
-                Some(less) => left = less,
-                None => break,
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DISCARDING, all).await;
+fn invalid_ring(rule: &str) -> Reason {
+    Reason::new(ReasonCode::InvalidHeader, rule).header("X-Kms-Key-Ring")
 }
 
 /// What is known of a request before it is authenticated: enough to audit that it was refused.
@@ -268,7 +237,7 @@ impl Intake {
             correlation_id: extensions.get::<CorrelationId>().map(|id| id.as_str().to_owned()).unwrap_or_default(),
             network: extensions.get::<Peer>().map(|peer| peer.network.clone()).unwrap_or_default(),
             // A nested router sees a part of the path only.
-            uri: extensions.get::<OriginalUri>().map_or(request.uri(), |original| &original.0).path().to_owned(),
+            uri: shortened(extensions.get::<OriginalUri>().map_or(request.uri(), |original| &original.0).path()),
             instance: instance(request.headers()).ok(),
             initiator: std::sync::OnceLock::new(),
         }
@@ -280,31 +249,22 @@ impl Intake {
     }
 
     /// Notes who it turned out to be.
-    pub(crate) fn is(&self, principal: &Principal) {
-        self.initiator.get_or_init(|| Initiator {
-            id: principal.id.clone(),
-            name: principal.name.clone(),
-            service: match &principal.kind {
-                PrincipalKind::User => None,
-                PrincipalKind::Service { name } => Some(name.clone()),
-            },
-        });
+    pub(super) fn is(&self, principal: &Principal) {
+        self.initiator.get_or_init(|| principal.into());
     }
 
-    /// An audit event of it.
-    pub(super) fn event(&self, app: &App, action: &str, outcome: Outcome) -> AuditEvent {
-        let unauthenticated = matches!(outcome, Outcome::Failure(keygate_core::error::Cause::Unauthenticated));
+    /// An audit event of it. `severity` is that of what was wanted.
+    pub(super) fn event(&self, app: &App, action: &str, severity: Severity, outcome: Outcome) -> AuditEvent {
         AuditEvent {
             at: app.gateway.clock.now(),
             correlation_id: self.correlation_id.clone(),
             action: action.to_owned(),
+            severity: match &outcome {
+                Outcome::Success => severity,
+                Outcome::Failure(cause) => severity.after(cause),
+            },
             outcome,
-            severity: if unauthenticated { Severity::Critical } else { Severity::Normal },
-            initiator: self.initiator.get().cloned().unwrap_or_else(|| Initiator {
-                id: "unknown".to_owned(),
-                name: None,
-                service: None,
-            }),
+            initiator: self.initiator.get().cloned().unwrap_or_else(Initiator::unknown),
             network: self.network.clone(),
             instance: self.instance,
             key: None,

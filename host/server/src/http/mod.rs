@@ -10,6 +10,7 @@ mod error;
 mod exchange;
 mod handlers;
 mod query;
+mod receive;
 mod router;
 
 use std::future::Future;
@@ -18,8 +19,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use crate::app::App;
-
-pub use self::handlers::health::Readiness;
 
 /// Serves the API on a listener until `shutdown` completes and what is in work is done.
 pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()>) {

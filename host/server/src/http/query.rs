@@ -72,7 +72,9 @@ impl Query {
     /// `INVALID_QUERY_PARAM_ERR` when they are not what they must be, and for `search`, `sort` and `filter`: to pass over
     /// one of those would be to answer another question than was asked.
     pub(super) fn filter(&self) -> Result<KeyFilter, Error> {
-        if let Some(name) = ["search", "sort", "filter"].into_iter().find(|name| self.get(name).is_some()) {
+        // Lists are in the order of ids anyway.
+        let asked = |name: &&str| self.get(name).is_some_and(|value| !(*name == "sort" && value == "id"));
+        if let Some(name) = ["search", "sort", "filter"].into_iter().find(asked) {
             return Err(invalid(name, format!("'{name}' is not offered by this version; leave it out")));
         }
         let mut filter = KeyFilter::default();
@@ -125,6 +127,7 @@ mod tests {
             assert!(Query::parse(Some(text)).filter().is_err(), "{text}");
         }
         assert!(Query::parse(Some("search=&sort=&filter=")).filter().is_ok());
+        assert!(Query::parse(Some("sort=id")).filter().is_ok(), "the order that lists have");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use keygate_core::access::{Principal, PrincipalKind};
 use keygate_core::clock::Timestamp;
@@ -74,28 +73,23 @@ pub enum IamError {
 }
 
 /// Why an access token does not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthError {
     /// It is no JWT with the claims that are needed.
-    #[error("the access token cannot be read")]
     Malformed,
     /// It was not signed by this gateway, or was changed.
-    #[error("the access token was not issued by this gateway")]
     Signature,
     /// It is past its time.
-    #[error("the access token has expired")]
     Expired,
     /// It is from the future: the clock was set back.
-    #[error("the access token is not valid yet")]
     NotYet,
     /// Whom it was issued for is not known any more.
-    #[error("the identity of the access token is not known")]
     UnknownIdentity,
 }
 
 impl AuthError {
     /// The same in words that never change while the gateway runs.
-    pub const fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "the access token cannot be read",
             Self::Signature => "the access token was not issued by this gateway",
@@ -105,6 +99,14 @@ impl AuthError {
         }
     }
 }
+
+impl std::fmt::Display for AuthError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for AuthError {}
 
 impl From<AuthError> for Error {
     fn from(error: AuthError) -> Self {
@@ -130,7 +132,7 @@ pub struct TokenService {
     lifetime: Duration,
     entropy: Arc<dyn Entropy>,
     validation: Validation,
-    identities: ArcSwap<Identities>,
+    identities: Identities,
 }
 
 impl TokenService {
@@ -149,12 +151,7 @@ impl TokenService {
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
         validation.validate_exp = false;
         validation.validate_aud = false;
-        Self { key, issuer, lifetime, entropy, validation, identities: ArcSwap::from_pointee(identities) }
-    }
-
-    /// Replaces everybody. Who is not there any more has no access from now on, whatever tokens they hold.
-    pub fn replace_identities(&self, identities: Identities) {
-        self.identities.store(Arc::new(identities));
+        Self { key, issuer, lifetime, entropy, validation, identities }
     }
 
     /// The public half of the signing key, for `GET /identity/keys`.
@@ -168,8 +165,7 @@ impl TokenService {
     /// When nobody has it, or no token can be made.
     pub fn exchange(&self, api_key: &str, now: Timestamp) -> Result<IssuedToken, IamError> {
         let hash = ApiKey::parse(api_key).ok_or(IamError::UnknownKey)?.hash();
-        let identities = self.identities.load();
-        let principal = &identities.by_hash(&hash).ok_or(IamError::UnknownKey)?.principal;
+        let principal = &self.identities.by_hash(&hash).ok_or(IamError::UnknownKey)?.principal;
         let expires = Timestamp::from_unix_ms((now.unix_seconds() + self.lifetime.as_secs()) * 1000);
         let claims = Claims {
             iam_id: principal.id.clone(),
@@ -222,8 +218,7 @@ impl TokenService {
         if claims.iat > now + CLOCK_STEP.as_secs() {
             return Err(AuthError::NotYet);
         }
-        let identities = self.identities.load();
-        let identity = identities.by_id(&claims.iam_id).ok_or(AuthError::UnknownIdentity)?;
+        let identity = self.identities.by_id(&claims.iam_id).ok_or(AuthError::UnknownIdentity)?;
         Ok(identity.principal.clone())
     }
 }

@@ -14,6 +14,8 @@ const BARE_KEY: &str = "
     01 056b65792037 00 00 00 00 00 8002 01 0764656661756c74 80d095ffbc31 0c49424d69642d73616d706c65
     80d095ffbc31 00 00 00000007404040404040404040404040 80d095ffbc31 01 00 01
 ";
+const FULL_SUMMARY: &str = "01 05 01 0000000000000004 6f746865722d72696e67";
+const BARE_SUMMARY: &str = "01 01 00 ffffffffffffffff 64656661756c74";
 const VERSION: &str = "
     01 00000007800000004040404040404040 82d095ffbc31 0673616d706c65 03372f32
 ";
@@ -57,9 +59,13 @@ fn versions_of_format_1_are_written_and_read_as_ever() {
 #[test]
 fn the_small_records_of_format_1_are_written_and_read_as_ever() {
     let key = full_key();
-    assert_eq!(hex(&Summary::encode(&key)), "0105016f746865722d72696e67");
-    let summary = Summary { state: KeyState::Destroyed, kind: KeyKind::Standard, ring: "other-ring" };
-    assert_eq!(Summary::decode(&unhex("0105016f746865722d72696e67")), Ok(summary));
+    let expires_at = Some(Timestamp::from_unix_ms(4));
+    let full = Summary { state: KeyState::Destroyed, kind: KeyKind::Standard, expires_at, ring: "other-ring" };
+    let bare = Summary { state: KeyState::Active, kind: KeyKind::Root, expires_at: None, ring: "default" };
+    for (key, summary, golden) in [(full_key(), full, FULL_SUMMARY), (bare_key(), bare, BARE_SUMMARY)] {
+        assert_eq!(hex(&Summary::encode(&key)), joined(golden));
+        assert_eq!(Summary::decode(&unhex(golden)), Ok(summary));
+    }
     assert_eq!(hex(&encode_alias(key.id)), "0100000007404040404040404040404040");
     assert_eq!(decode_alias(&unhex("0100000007404040404040404040404040")), Ok(key.id));
     assert_eq!(hex(&encode_sequence(0x0102_0304)), "0101020304");
@@ -111,8 +117,14 @@ fn damage_is_found_and_never_panics() {
     for bad in [&[][..], &[0], &[1], &[1, 2, 3]] {
         assert!(decode_alias(bad).is_err() && decode_sequence(bad).is_err(), "{bad:?}");
     }
-    for bad in [&[][..], &[0, 1, 0], &[1], &[1, 1], &[1, 4, 0, b'r'], &[1, 1, 7, b'r'], &[1, 1, 0, 0xff]] {
-        assert!(Summary::decode(bad).is_err(), "{bad:?}");
+    let summary = Summary::encode(&key);
+    for length in 0..11 {
+        assert!(Summary::decode(&summary[..length]).is_err(), "cut to {length} bytes");
+    }
+    for (position, bad) in [(0, 0), (1, 4), (2, 7), (11, 0xff)] {
+        let mut damaged = summary.clone();
+        damaged[position] = bad;
+        assert!(Summary::decode(&damaged).is_err(), "{damaged:?}");
     }
 }
 
@@ -121,14 +133,40 @@ fn a_summary_matches_as_its_key_does() {
     let filters = [
         KeyFilter::default(),
         KeyFilter { states: KeyState::ALL.to_vec(), ..KeyFilter::default() },
-        KeyFilter { kind: Some(KeyKind::Standard), states: KeyState::ALL.to_vec(), ring: None },
-        KeyFilter { ring: Some(KeyRingId::parse("other-ring").unwrap()), states: KeyState::ALL.to_vec(), kind: None },
+        KeyFilter { kind: Some(KeyKind::Standard), states: KeyState::ALL.to_vec(), ..KeyFilter::default() },
+        KeyFilter {
+            ring: Some(KeyRingId::parse("other-ring").unwrap()),
+            states: KeyState::ALL.to_vec(),
+            ..KeyFilter::default()
+        },
         KeyFilter { ring: Some(KeyRingId::default()), ..KeyFilter::default() },
     ];
     for key in [full_key(), bare_key()] {
         for filter in &filters {
             let record = Summary::encode(&key);
             assert_eq!(Summary::decode(&record).unwrap().matches(filter), filter.matches(&key), "{filter:?}");
+        }
+    }
+}
+
+#[test]
+fn a_summary_has_the_state_of_its_key_at_every_instant() {
+    let instant = Timestamp::from_unix_ms;
+    let ends = [0, 1, 1_800_000_000_000, u64::MAX].map(instant);
+    let instants = [0, 1, 2, 1_799_999_999_999, 1_800_000_000_000, 1_800_000_000_001, u64::MAX].map(instant);
+    let mut key = bare_key();
+    for state in KeyState::ALL {
+        for expires_at in ends.map(Some).into_iter().chain([None]) {
+            (key.state, key.expires_at) = (state, expires_at);
+            let record = Summary::encode(&key);
+            let summary = Summary::decode(&record).unwrap();
+            for at in instants {
+                assert_eq!(summary.state_at(at), key.state_at(at), "{state:?} until {expires_at:?}, at {at}");
+                let only = |state| KeyFilter { states: vec![state], at, ..KeyFilter::default() };
+                for filter in KeyState::ALL.map(only) {
+                    assert_eq!(summary.matches(&filter), filter.matches(&key), "until {expires_at:?}: {filter:?}");
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use keygate_core::clock::Timestamp;
 use keygate_core::key::{Key, KeyKind, KeyState};
 use keygate_core::store::{Change, KeyFilter, KeyStore, PageRequest};
 
@@ -39,7 +40,7 @@ pub async fn a_list_comes_in_pages(store: Arc<dyn KeyStore>) -> Verdict {
     Ok(())
 }
 
-/// Every mixture of states, kind and ring gives what [`KeyFilter::matches`] says, in lists and in counts.
+/// Every mixture of states, kind, ring and instant gives what [`KeyFilter::matches`] says, in lists and in counts.
 pub async fn a_filter_takes_states_kind_and_ring_together(store: Arc<dyn KeyStore>) -> Verdict {
     let all = varied(&store).await?;
     let states =
@@ -49,15 +50,98 @@ pub async fn a_filter_takes_states_kind_and_ring_together(store: Arc<dyn KeyStor
     for states in states {
         for kind in kinds {
             for ring in &rings {
-                let filter = KeyFilter { states: states.clone(), kind, ring: ring.clone() };
-                let wanted: Vec<&Key> = all.iter().filter(|key| filter.matches(key)).collect();
-                let page = store.keys(instance(1), &filter, EVERYTHING).await?;
-                same!(page.items.iter().collect::<Vec<_>>(), wanted, "the list of {filter:?}");
-                same!(page.total, wanted.len(), "the total of {filter:?}");
-                same!(store.count(instance(1), &filter).await?, wanted.len(), "the count of {filter:?}");
+                for at in [Timestamp::default(), before(END), END, after(END)] {
+                    let filter = KeyFilter { states: states.clone(), kind, ring: ring.clone(), at };
+                    let wanted: Vec<&Key> = all.iter().filter(|key| filter.matches(key)).collect();
+                    let page = store.keys(instance(1), &filter, EVERYTHING).await?;
+                    same!(page.items.iter().collect::<Vec<_>>(), wanted, "the list of {filter:?}");
+                    same!(page.total, wanted.len(), "the total of {filter:?}");
+                    same!(store.count(instance(1), &filter).await?, wanted.len(), "the count of {filter:?}");
+                }
             }
         }
     }
+    Ok(())
+}
+
+/// An Active key whose time has come is found among the Deactivated ones from that instant on, and among the Active
+/// ones before. It comes as it was stored: to store its new state is the caller's business.
+pub async fn an_expired_key_counts_as_deactivated(store: Arc<dyn KeyStore>) -> Verdict {
+    let (mut key, version) = key(instance(1), 1, KeyKind::Root);
+    key.expires_at = Some(END);
+    store.commit(vec![Change::InsertKey { key: key.clone(), version }]).await?;
+    let (never, batch) = insert(instance(1), 2, &[])?;
+    store.commit(batch).await?;
+    let (active, deactivated) = (KeyState::Active, KeyState::Deactivated);
+    for (at, state, wanted) in [
+        (before(END), active, vec![&key, &never]),
+        (before(END), deactivated, vec![]),
+        (END, active, vec![&never]),
+        (END, deactivated, vec![&key]),
+        (after(END), active, vec![&never]),
+        (after(END), deactivated, vec![&key]),
+    ] {
+        found_in(&store, state, at, &wanted).await?;
+    }
+    Ok(())
+}
+
+/// Time ends nothing but what is Active.
+pub async fn a_key_that_is_not_active_does_not_expire(store: Arc<dyn KeyStore>) -> Verdict {
+    for (number, state) in (0..).zip(KeyState::ALL).filter(|(_, state)| *state != KeyState::Active) {
+        let (mut key, version) = key(instance(1), number, KeyKind::Root);
+        (key.state, key.expires_at) = (state, Some(END));
+        store.commit(vec![Change::InsertKey { key: key.clone(), version }]).await?;
+        for at in [before(END), END, after(END)] {
+            found_in(&store, state, at, &[&key]).await?;
+            found_in(&store, KeyState::Active, at, &[]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lists follow updates of when a key expires, and of the state that this ends.
+pub async fn an_update_moves_the_instant_at_which_a_key_expires(store: Arc<dyn KeyStore>) -> Verdict {
+    let (active, deactivated) = (KeyState::Active, KeyState::Deactivated);
+    let (mut now, batch) = insert(instance(1), 1, &[])?;
+    store.commit(batch).await?;
+    found_in(&store, active, after(END), &[&now]).await?;
+    for (state, expires_at, found) in [
+        (active, Some(END), deactivated),
+        (active, Some(after(after(END))), active),
+        (active, None, active),
+        (active, Some(before(END)), deactivated),
+        (KeyState::Suspended, Some(before(END)), KeyState::Suspended),
+        (deactivated, Some(before(END)), deactivated),
+    ] {
+        now = next(&now, |key| (key.state, key.expires_at) = (state, expires_at));
+        store.commit(vec![Change::UpdateKey { key: now.clone() }]).await?;
+        for state in KeyState::ALL {
+            let wanted = if state == found { vec![&now] } else { vec![] };
+            found_in(&store, state, after(END), &wanted).await?;
+        }
+    }
+    Ok(())
+}
+
+/// When the keys of this suite expire that do.
+const END: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+fn before(at: Timestamp) -> Timestamp {
+    Timestamp::from_unix_ms(at.unix_ms() - 1)
+}
+
+fn after(at: Timestamp) -> Timestamp {
+    Timestamp::from_unix_ms(at.unix_ms() + 1)
+}
+
+/// Checks which keys are in a state at an instant, in the list and in the count.
+async fn found_in(store: &Arc<dyn KeyStore>, state: KeyState, at: Timestamp, wanted: &[&Key]) -> Verdict {
+    let filter = KeyFilter { states: vec![state], at, ..KeyFilter::default() };
+    let page = store.keys(instance(1), &filter, EVERYTHING).await?;
+    same!(page.items.iter().collect::<Vec<_>>(), wanted, "what is {state:?} at {at}");
+    same!(page.total, wanted.len(), "the total of what is {state:?} at {at}");
+    same!(store.count(instance(1), &filter).await?, wanted.len(), "the count of what is {state:?} at {at}");
     Ok(())
 }
 
@@ -91,7 +175,7 @@ pub async fn the_default_filter_leaves_out_deleted_keys(store: Arc<dyn KeyStore>
     Ok(())
 }
 
-/// Keys of every state, kind and of three rings, by id. Other instances have some, too.
+/// Keys of every state, kind and of three rings, half of which expire, by id. Other instances have some, too.
 async fn varied(store: &Arc<dyn KeyStore>) -> Result<Vec<Key>, Failure> {
     let mut all = Vec::new();
     let mut batch = Vec::new();
@@ -101,6 +185,7 @@ async fn varied(store: &Arc<dyn KeyStore>) -> Result<Vec<Key>, Failure> {
         let (mut key, version) = key(instance(1), number, kind);
         key.state = KeyState::ALL[(number / 2 % 5) as usize];
         key.ring = rings[(number / 10 % 3) as usize].clone();
+        key.expires_at = (number >= 30).then_some(END);
         all.push(key.clone());
         batch.push(Change::InsertKey { key, version });
     }

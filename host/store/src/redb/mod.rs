@@ -99,6 +99,10 @@ impl Shared {
 /// Reads are done where they are awaited and are short: microseconds for a key, and for a list one pass over a few bytes
 /// a key of the instance. Commits are done by a thread of the store's own, many at a time.
 ///
+/// A [`check`](KeyStore::check) writes for real: it costs a durable commit, that is a sync of the disk, shared with the
+/// batches that wait at the same time. Whoever is asked for checks by others does well to keep an answer for a second or
+/// so, so that they cannot keep the disk busy.
+///
 /// Dropping the store does what is in the queue, ends the thread and closes the file.
 pub struct RedbStore {
     shared: Arc<Shared>,

@@ -104,14 +104,8 @@ impl Opener {
         }
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&draft).map_err(io)?;
         drop(self.connect(file)?);
-        // Another process may have been quicker: then its file stays, and is opened or found to be in use.
-        if let Err(error) = renameat_with(CWD, &draft, CWD, &self.path, RenameFlags::NOREPLACE) {
-            match io::Error::from(error).kind() {
-                ErrorKind::AlreadyExists => fs::remove_file(&draft).map_err(io)?,
-                // Some file systems cannot rename without replacing.
-                _ => fs::rename(&draft, &self.path).map_err(io)?,
-            }
-        }
+        let rename = |from: &Path, to: &Path| Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?);
+        put_in_place(&draft, &self.path, rename).map_err(io)?;
         // Without this the loss of power could take the name away, and every commit with it.
         sync_directory(self.directory()).map_err(io)
     }
@@ -191,6 +185,31 @@ impl Opener {
             },
         }
     }
+}
+
+/// Gives a draft its own name, unless a file has that name already: another process may have been quicker, and then its
+/// file stays, and is opened or found to be in use. The draft's name goes in either case.
+///
+/// `rename` renames without replacing. Some file systems cannot; a hard link never replaces anything either.
+pub(super) fn put_in_place(
+    draft: &Path,
+    path: &Path,
+    rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let taken = |error: &io::Error| error.kind() == ErrorKind::AlreadyExists;
+    let placed = match rename(draft, path) {
+        Ok(()) => return Ok(()),
+        Err(error) if taken(&error) => Ok(()),
+        Err(renamed) => match fs::hard_link(draft, path) {
+            Err(linked) if !taken(&linked) => Err(io::Error::new(
+                linked.kind(),
+                format!("the new file could neither be renamed ({renamed}) nor linked ({linked}) into its place"),
+            )),
+            _ => Ok(()),
+        },
+    };
+    let removed = fs::remove_file(draft);
+    placed.and(removed)
 }
 
 /// Makes the names in a directory survive the loss of power.

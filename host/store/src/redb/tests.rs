@@ -414,6 +414,25 @@ fn what_is_made_belongs_to_its_owner_alone() {
     assert_eq!(mode(&path), 0o640, "the operator's own mode is not changed");
 }
 
+#[test]
+fn without_a_rename_that_does_not_replace_a_new_store_replaces_nothing_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let (draft, path) = (dir.path().join("draft"), dir.path().join("keys.redb"));
+    let place = |path: &Path, content: &str| {
+        fs::write(&draft, content).unwrap();
+        let outcome = open::put_in_place(&draft, path, |_, _| Err(io::ErrorKind::Unsupported.into()));
+        assert!(!draft.exists(), "the draft is left");
+        outcome
+    };
+    place(&path, "first").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+    place(&path, "second").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "first", "what was there first stays");
+    let error = place(&dir.path().join("nowhere/keys.redb"), "third").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(error.to_string().contains("neither be renamed"), "{error}");
+}
+
 /// Changes one row behind the store's back.
 fn edit(path: &Path, table: open::Bytes, row: &[u8], value: &[u8]) {
     let database = Database::create(path).unwrap();

@@ -27,14 +27,22 @@ impl Hostile {
     /// Misbehaves, if this is the place for it.
     fn enter(&self, function: &str) -> Option<Deed> {
         let deed = self.settings.enter(function)?;
-        if deed == Deed::RandomHuge {
-            random::bytes(1 << 30);
-        }
+        ask(deed);
         Some(deed)
     }
 
     fn open<'a>(&self, key: &'a Key) -> Result<(u8, &'a [u8])> {
         toy::open_key_ref(&key.reference, &key.identity).ok_or(Error::InvalidKeyRef)
+    }
+}
+
+/// The deeds that ask the host for randomness.
+fn ask(deed: Deed) {
+    match deed {
+        Deed::Random => drop(random::bytes(16)),
+        Deed::RandomHuge => drop(random::bytes(1 << 30)),
+        Deed::RandomFlood => (0..17).for_each(|_| drop(random::bytes(4_096))),
+        _ => {}
     }
 }
 
@@ -59,7 +67,9 @@ fn bytes(deed: Option<Deed>, bad: usize, echo: &[u8]) -> Option<Vec<u8>> {
 impl Backend for Hostile {
     fn configure(settings: &str) -> core::result::Result<Self, SettingsError> {
         let settings = Settings::parse(settings)?;
-        match settings.enter("configure") {
+        let deed = settings.enter("configure");
+        deed.into_iter().for_each(ask);
+        match deed {
             Some(Deed::Output) => Err(SettingsError { path: String::new(), message: "x".repeat(HUGE) }),
             Some(Deed::BadOutput) => Err(SettingsError { path: String::new(), message: "x".repeat(1_025) }),
             _ => Ok(Self { settings }),

@@ -1,7 +1,7 @@
 //! What the guest does on request.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use keygate_plugin_sdk::SettingsError;
 use keygate_plugin_sdk::host::log;
@@ -24,12 +24,18 @@ pub enum Deed {
     Memory,
     /// Panics with `hostile panic`. Any function.
     Trap,
-    /// Calls itself without end. Any function.
+    /// Calls itself without end, with a frame in linear memory. Any function.
     Stack,
+    /// Calls itself without end, and keeps nothing in linear memory. Any function.
+    Recursion,
     /// Logs [`FLOOD`] lines, each of them over its bounds, then goes on as if nothing were. Any function.
     LogFlood,
-    /// Asks the host for 1 GiB of random bytes. Any function of the backend but `configure`, which it leaves alone.
+    /// Asks the host for 16 random bytes and goes on as if nothing were. Any function of the backend; `configure` may not.
+    Random,
+    /// Asks the host for 1 GiB of random bytes. Any function of the backend.
     RandomHuge,
+    /// Asks the host for 4,096 random bytes, again and again, 17 times. Any function of the backend.
+    RandomFlood,
     /// Answers with [`HUGE`] bytes. Functions whose answer has bytes or a text in it.
     Output,
     /// Answers with something that is out of its bounds by a little, or makes no sense. The same functions.
@@ -74,8 +80,12 @@ impl Settings {
             Deed::Stack => {
                 black_box(dig(0));
             }
+            Deed::Recursion => {
+                black_box(fall(0));
+            }
             Deed::LogFlood => flood(),
-            Deed::RandomHuge | Deed::Output | Deed::BadOutput | Deed::Echo | Deed::Remember => return Some(deed),
+            Deed::Random | Deed::RandomHuge | Deed::RandomFlood => return Some(deed),
+            Deed::Output | Deed::BadOutput | Deed::Echo | Deed::Remember => return Some(deed),
         }
         None
     }
@@ -118,6 +128,13 @@ fn dig(depth: u64) -> u64 {
     depth
 }
 
+#[inline(never)]
+fn fall(depth: u64) -> u64 {
+    static ON: AtomicBool = AtomicBool::new(true);
+    // Two operations, so that no compiler makes a loop of it; and no frame, so that it is the machine's stack that ends.
+    if ON.load(Ordering::Relaxed) { fall(depth + 1).wrapping_mul(3) ^ depth } else { depth }
+}
+
 fn flood() {
     let message = "x".repeat(5_000);
     let value = "y".repeat(2_000);
@@ -139,7 +156,10 @@ mod tests {
             ("trap", Deed::Trap),
             ("stack", Deed::Stack),
             ("log-flood", Deed::LogFlood),
+            ("recursion", Deed::Recursion),
+            ("random", Deed::Random),
             ("random-huge", Deed::RandomHuge),
+            ("random-flood", Deed::RandomFlood),
             ("output", Deed::Output),
             ("bad-output", Deed::BadOutput),
             ("echo", Deed::Echo),

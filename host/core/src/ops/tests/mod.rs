@@ -108,6 +108,7 @@ fn cx(instance: InstanceId) -> RequestContext {
         network: Network::default(),
         request_uri: "/api/v2/keys".to_owned(),
         timeout: None,
+        flaws: Vec::new(),
     }
 }
 

@@ -12,6 +12,10 @@ fn bad_body<T>() -> Result<T, Error> {
     Err(Reason::new(ReasonCode::BadBody, "broken").into())
 }
 
+fn flawed() -> RequestContext {
+    RequestContext { flaws: vec![Reason::new(ReasonCode::InvalidHeader, "damaged")], ..cx(FIRST) }
+}
+
 #[test]
 fn a_caller_without_rights_gets_one_answer_whatever_is_asked() {
     let world = World::new();
@@ -29,6 +33,7 @@ fn a_caller_without_rights_gets_one_answer_whatever_is_asked() {
         block_on(wrap::wrap(gateway, &cx(FIRST), &by_id(&key), bad_body())).unwrap_err(),
         block_on(create::create(gateway, &cx(FIRST), bad_body())).unwrap_err(),
         block_on(delete::delete(gateway, &cx(FIRST), &nowhere, bad_body())).unwrap_err(),
+        block_on(read::metadata(gateway, &flawed(), &by_id(&key))).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(
@@ -44,6 +49,8 @@ fn a_broken_body_is_told_to_who_may_ask() {
     let key = world.root_key();
     let refused = block_on(wrap::wrap(&world.gateway, &cx(FIRST), &by_id(&key), bad_body()));
     assert_eq!(code(refused), ReasonCode::BadBody);
+    let refused = block_on(read::metadata(&world.gateway, &flawed(), &by_id(&key)));
+    assert_eq!(code(refused), ReasonCode::InvalidHeader);
 }
 
 #[test]

@@ -190,20 +190,90 @@ impl Write for Disk {
     }
 }
 
+impl Sink for Disk {
+    fn set_aside(&self, bytes: u64) -> io::Result<()> {
+        if (self.room as u64) < bytes { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+fn disk(room: usize) -> Lines<Disk> {
+    Lines::new(Disk { bytes: Vec::new(), room }, false)
+}
+
 #[test]
-fn half_a_line_on_a_full_disk_is_an_error_and_spoils_only_itself() {
-    let mut file = Line { out: Disk { bytes: Vec::new(), room: 12 }, torn: false };
+fn what_a_full_disk_did_not_take_is_an_error_and_is_written_when_there_is_room() {
+    let mut file = disk(12);
     file.append(b"{\"a\":1}").unwrap();
     assert!(file.append(b"{\"b\":2}").is_err());
     assert!(file.append(b"{\"c\":3}").is_err(), "the disk is full");
     file.out.room = 100;
     file.append(b"{\"d\":4}").unwrap();
-    file.append(b"{\"e\":5}").unwrap();
-    assert_eq!(file.out.bytes, b"{\"a\":1}\n{\"b\"\n{\"d\":4}\n{\"e\":5}\n");
+    assert_eq!(file.out.bytes, b"{\"a\":1}\n{\"b\":2}\n{\"c\":3}\n{\"d\":4}\n");
+}
+
+#[test]
+fn what_is_owed_has_a_bound() {
+    let mut file = disk(0);
+    for _ in 0..3000 {
+        assert!(file.append(&[b'x'; 1000]).is_err());
+    }
+    assert!(file.owed.len() <= MOST_OWED);
+    file.out.room = usize::MAX;
+    file.append(b"last").unwrap();
+    assert!(file.out.bytes.ends_with(b"xxx\nlast\n"), "only whole lines were left out");
+}
+
+#[test]
+fn a_full_disk_shows_before_anything_is_done() {
+    let mut file = disk(AHEAD as usize + 100);
+    file.reserve().unwrap();
+    file.append(&[b'x'; 200]).unwrap();
+    file.reserve().unwrap();
+    file.append(&vec![b'x'; MARGIN as usize]).unwrap();
+    assert!(file.reserve().is_err(), "what is left is for requests that are in work already");
+    file.append(b"of one in work").unwrap();
+    file.out.room = 2 * AHEAD as usize;
+    file.reserve().unwrap();
+}
+
+#[test]
+fn after_a_line_that_was_not_written_nothing_is_promised_until_it_is() {
+    let mut file = disk(2 * AHEAD as usize);
+    file.reserve().unwrap();
+    file.out.room = 3;
+    assert!(file.append(b"12345").is_err());
+    assert!(file.reserve().is_err());
+    file.out.room = 2 * AHEAD as usize;
+    file.reserve().unwrap();
+    assert_eq!(file.out.bytes, b"12345\n");
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_written_is_an_audit_error() {
-    let audit = FileAudit::open(Path::new("/dev/full"), instances(), status).unwrap();
-    assert!(audit.record(&event()).await.is_err());
+async fn a_file_that_ends_in_the_middle_of_a_line_is_mended_and_space_is_set_aside_unseen() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    for (before, lines) in [("", 1), ("{}\n", 2), ("{}\n{\"half", 3)] {
+        std::fs::write(&path, before).unwrap();
+        let audit = FileAudit::open(&path, instances(), status).unwrap();
+        audit.reserve().unwrap();
+        audit.record(&event()).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), lines, "{text}");
+        let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(last["correlationId"], "c-1");
+    }
+}
+
+#[test]
+fn only_a_regular_file_will_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    for path in [Path::new("/dev/full"), dir.path(), &pipe] {
+        assert!(matches!(FileAudit::open(path, instances(), status), Err(AuditFileError::NotAFile)), "{path:?}");
+        assert!(matches!(FileAudit::check(path), Err(AuditFileError::NotAFile)), "{path:?}");
+    }
+    let none = dir.path().join("none");
+    assert!(FileAudit::check(&none).is_err() && !none.exists());
+    assert!(FileAudit::open(&none.join("x"), instances(), status).is_err());
 }

@@ -117,6 +117,39 @@ world = "policy-rule"
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "checking made a file");
 }
 
+#[tokio::test]
+async fn who_is_there_and_what_they_may_is_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_step = async |text: &str| {
+        let problems = problems_of(dir.path(), &format!("{text}\n{REST}")).await;
+        problems.into_iter().filter(|p| p.at.as_deref() == Some("iam.identities")).collect::<Vec<_>>()
+    };
+    let nobody = of_step("").await;
+    assert!(nobody.len() == 1 && nobody[0].mend.contains("new-key"), "{nobody:?}");
+    let with = |roles: &str| {
+        format!("[iam]\naccount = \"a\"\n[[iam.identities]]\nid = \"x\"\nroles = [{{ roles = [{roles}] }}]")
+    };
+    let slips = of_step(&with("\"manager\", \"ReaderPlsu\", \"Writer\", \"Auditor\"")).await;
+    let mends: Vec<_> = slips.iter().map(|p| p.mend.as_str()).collect();
+    assert_eq!(mends, ["did you mean `Manager`?", "did you mean `ReaderPlus`?"], "{slips:?}");
+}
+
+#[tokio::test]
+async fn a_cache_that_others_can_write_and_an_audit_file_that_is_none_are_found() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("compiled");
+    fs::create_dir(&cache).unwrap();
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+    let text = format!("[runtime]\ncache_dir = \"compiled\"\n[audit]\nfile = \"/dev/full\"\n{REST}");
+    let problems = problems_of(dir.path(), &text).await;
+    let of =
+        |at: &str| problems.iter().find(|p| p.at.as_deref() == Some(at)).unwrap_or_else(|| panic!("{problems:#?}"));
+    assert_eq!(of("runtime.cache_dir").mend, format!("chmod 700 {}", cache.display()));
+    assert!(of("audit.file").problem.contains("not a regular file") && of("audit.file").mend.contains("name a file"));
+    assert_eq!((of("audit.file").step.as_str(), of("runtime.cache_dir").step.as_str()), ("audit", "cache"));
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

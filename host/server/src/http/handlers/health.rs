@@ -1,68 +1,45 @@
 //! `/healthz` and `/readyz`, for whoever watches the gateway. They need no access token and tell no secret.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use keygate_core::clock::Timestamp;
 use serde::Serialize;
-use tokio::sync::Mutex;
 
 use crate::app::App;
+use crate::readiness::{Part, Ready};
 
-/// How long a look at the parts is good for. It costs a durable write and a sandbox a backend, and anybody may ask.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// What was seen last, and when.
-#[derive(Default)]
-pub struct Readiness(Mutex<Option<(Timestamp, Ready)>>);
-
-impl Readiness {
-    /// What is to be told now. Who comes while somebody looks waits for what they see.
-    async fn look(&self, app: &App) -> Ready {
-        let mut last = self.0.lock().await;
-        let now = app.gateway.clock.now();
-        match &*last {
-            Some((at, ready)) if *at <= now && now.since(*at) < FRESH => ready.clone(),
-            _ => {
-                let ready = Ready::look(app).await;
-                *last = Some((now, ready.clone()));
-                ready
-            }
-        }
-    }
-}
-
-#[derive(Clone, Serialize)]
-struct Ready {
+#[derive(Serialize)]
+struct ReadyBody<'a> {
     status: &'static str,
     generation: u64,
-    store: Part,
-    backends: Vec<Part>,
+    store: PartBody<'a>,
+    backends: Vec<PartBody<'a>>,
 }
 
-#[derive(Clone, Serialize)]
-struct Part {
-    name: String,
+/// What is wrong with a part is for the log: anybody may ask here.
+#[derive(Serialize)]
+struct PartBody<'a> {
+    name: &'a str,
     status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
 }
 
-impl Part {
-    fn new<E: std::fmt::Display>(name: impl Into<String>, state: Result<(), E>) -> Self {
-        let (status, detail) = match state {
-            Ok(()) => ("ok", None),
-            Err(error) => ("unavailable", Some(error.to_string())),
-        };
-        Self { name: name.into(), status, detail }
+impl<'a> From<&'a Part> for PartBody<'a> {
+    fn from(part: &'a Part) -> Self {
+        Self { name: &part.name, status: if part.is_ok { "ok" } else { "unavailable" } }
     }
+}
 
-    fn is_ok(&self) -> bool {
-        self.detail.is_none()
+impl<'a> From<&'a Ready> for ReadyBody<'a> {
+    fn from(ready: &'a Ready) -> Self {
+        Self {
+            status: if ready.is_ready() { "ready" } else { "not ready" },
+            generation: ready.generation,
+            store: (&ready.store).into(),
+            backends: ready.backends.iter().map(PartBody::from).collect(),
+        }
     }
 }
 
@@ -71,24 +48,9 @@ pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the store is open and every backend was probed a moment ago; 503 with the reason otherwise.
+/// `GET /readyz`: the store is open and every backend was probed a moment ago; 503 with what is not otherwise.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let ready = app.readiness.look(&app).await;
+    let ready = app.ready().await;
     let code = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(ready)).into_response()
-}
-
-impl Ready {
-    async fn look(app: &App) -> Self {
-        let store = Part::new("store", app.gateway.store.check().await);
-        let probes = app.runtime.probe().await;
-        let backends: Vec<Part> = probes.into_iter().map(|(name, state)| Part::new(name, state)).collect();
-        let ready = store.is_ok() && !backends.is_empty() && backends.iter().all(Part::is_ok);
-        let status = if ready { "ready" } else { "not ready" };
-        Self { status, generation: app.runtime.generation(), store, backends }
-    }
-
-    fn is_ready(&self) -> bool {
-        self.status == "ready"
-    }
+    (code, Json(ReadyBody::from(&ready))).into_response()
 }

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use keygate_core::audit::Outcome;
-use keygate_core::error::{Cause, Error};
+use keygate_core::audit::{Outcome, Severity};
+use keygate_core::error::{Cause, Error, ReasonCode};
 use zeroize::Zeroizing;
 
 use crate::app::App;
@@ -33,9 +33,11 @@ pub(crate) async fn exchange(State(app): State<Arc<App>>, request: Request) -> R
     let cause = match &outcome {
         Ok(_) => Outcome::Success,
         Err(TokenRefusal::Unavailable(_)) => Outcome::Failure(Cause::Unavailable),
-        Err(_) => Outcome::Failure(Cause::Unauthenticated),
+        Err(TokenRefusal::Missing(_)) => Outcome::Failure(Cause::Refused(ReasonCode::MissingField)),
+        Err(TokenRefusal::GrantType) => Outcome::Failure(Cause::Refused(ReasonCode::InvalidField)),
+        Err(TokenRefusal::UnknownKey) => Outcome::Failure(Cause::Unauthenticated),
     };
-    if let Err(error) = app.gateway.audit.record(&intake.event(&app, EVENT, cause)).await {
+    if let Err(error) = app.gateway.audit.record(&intake.event(&app, EVENT, Severity::Normal, cause)).await {
         return respond(&Error::from(error), None);
     }
     let mut response = match outcome {

@@ -157,15 +157,21 @@ fn a_token_of_another_gateway_or_issuer_is_refused() {
 }
 
 #[test]
-fn who_is_removed_has_no_access_at_once_and_roles_are_those_of_now() {
-    let service = service();
+fn who_is_removed_has_no_access_whatever_their_token_says_and_roles_are_those_of_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let restarted = |identity: IdentityParams| {
+        let signing = SigningKey::open(&dir.path().join("key.pem")).unwrap();
+        let identities = [identity].iter().collect();
+        TokenService::new(signing, "https://kg".to_owned(), HOUR, identities, Arc::new(OsEntropy))
+    };
+    let service = service_in(dir.path());
     let token = service.exchange(key(1).expose(), NOW).unwrap();
     let token = token.access_token.expose();
     let mut promoted = identity("ann", 1);
     promoted.assignments[0].roles = vec!["Manager".to_owned()];
-    service.replace_identities([promoted].iter().collect());
+    let service = restarted(promoted);
     assert_eq!(service.authenticate(token, NOW).unwrap().assignments[0].roles, ["Manager"]);
-    service.replace_identities([identity("bob", 2)].iter().collect());
+    let service = restarted(identity("bob", 2));
     assert_eq!(service.authenticate(token, NOW), Err(AuthError::UnknownIdentity));
     assert_eq!(service.exchange(key(1).expose(), NOW).unwrap_err(), IamError::UnknownKey);
 }
