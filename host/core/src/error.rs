@@ -181,7 +181,8 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
-    /// Something that is needed is away. Nothing was done.
+    /// Something that is needed is away. Nothing was done, unless it was the store that went away while it committed:
+    /// then only a look tells.
     #[error("{what} is unavailable: {detail}")]
     Unavailable {
         /// The part: `store`, `backend NAME`, `audit`, ...

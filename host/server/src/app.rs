@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use keygate_core::backend::BackendError;
 use keygate_core::instance::Instances;
+use keygate_core::ops::samples::{Unopened, samples};
 use keygate_core::pipeline::Gateway;
 use keygate_core::ports::{Clock, Entropy};
 use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest, PolicyManifest};
@@ -67,6 +69,7 @@ impl App {
             instances,
             limits: config.limits.clone(),
         };
+        keys_open(&gateway).await.map_err(Problems)?;
         Ok(Self {
             gateway: Arc::new(gateway),
             tokens: Arc::new(tokens),
@@ -87,6 +90,32 @@ impl App {
     pub async fn ready(&self) -> Ready {
         self.readiness.look(self).await
     }
+}
+
+/// Whether the backends open what the store holds. A key-ref that its backend does not take stops the start: most likely
+/// the secret it was sealed under is another one now, and new keys would be sealed beside old ones that are lost with it.
+/// A device that is away stops nothing; it may come back.
+async fn keys_open(gateway: &Gateway) -> Result<(), Vec<Problem>> {
+    let mut problems = Vec::new();
+    match samples(gateway).await {
+        Ok(unopened) => {
+            for Unopened { key, error } in unopened {
+                if !matches!(error, BackendError::InvalidKeyRef { .. }) {
+                    tracing::warn!(key = %key.id, instance = %key.instance, %error, "a key cannot be used now");
+                    continue;
+                }
+                let problem = format!("key {} of instance {}: {error}", key.id, key.instance);
+                let mend = "bring back the secret (the KEK) that the keys of this store were sealed under; a version's \
+                            number is never used again for other bytes";
+                problems.push(Problem::new("keys", problem, mend));
+            }
+        }
+        Err(error) => {
+            let mend = "configure every backend that keys of this store are on, under the name they know";
+            problems.push(Problem::new("keys", error.to_string(), mend));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// The runtime, with the secrets in it, and nothing loaded yet.

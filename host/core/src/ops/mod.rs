@@ -8,6 +8,7 @@ pub mod list;
 pub mod read;
 pub mod rewrap;
 pub mod rotate;
+pub mod samples;
 pub mod unwrap;
 pub mod versions;
 pub mod wrap;

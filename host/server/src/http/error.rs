@@ -122,7 +122,9 @@ fn summary(error: &Error, action: Option<Action>) -> String {
         }
         Error::Busy { .. } => "The gateway has too much to do. Wait and try again.".to_owned(),
         Error::Unavailable { .. } => {
-            "Something that the gateway needs is away, and nothing was done. Try again later.".to_owned()
+            "Something that the gateway needs is away. Try again later; if the request was to change something, look \
+             first whether it did."
+                .to_owned()
         }
         Error::Unfinished => {
             "The answer was not ready in time, and the work on it goes on. Look at what came of it before you repeat \

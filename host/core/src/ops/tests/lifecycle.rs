@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::BackendError;
 use crate::key::KeyState;
-use crate::ops::{delete, list, read, versions};
+use crate::ops::{delete, list, read, samples, versions};
 use crate::store::{KeyFilter, PageRequest};
 
 const ALL: PageRequest = PageRequest { offset: 0, limit: 5_000 };
@@ -145,6 +145,16 @@ fn an_expired_key_unwraps_and_wraps_no_more() {
         block_on(list::count(&world.gateway, &cx(FIRST), Ok(filter))).unwrap()
     };
     assert_eq!((listed(KeyState::Active), listed(KeyState::Deactivated)), (0, 1), "lists see it too");
+}
+
+#[test]
+fn keys_that_their_backend_does_not_open_are_found_before_the_first_request() {
+    let world = World::new();
+    let key = world.root_key();
+    assert!(block_on(samples::samples(&world.gateway)).unwrap().is_empty());
+    world.backend.fail_with(Some(BackendError::InvalidKeyRef { backend: "fake".to_owned() }));
+    let unopened = block_on(samples::samples(&world.gateway)).unwrap();
+    assert_eq!(unopened.iter().map(|sample| sample.key.id).collect::<Vec<_>>(), [key.id]);
 }
 
 #[test]
