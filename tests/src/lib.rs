@@ -2,6 +2,7 @@
 //!
 //! The tests see Keygate as its users do, over HTTP and by its command line. Suites of ports live beside their ports.
 
+pub mod backends;
 pub mod configured;
 pub mod gateway;
 pub mod golden;

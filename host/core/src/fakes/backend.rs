@@ -12,7 +12,7 @@ use crate::ports::BoxFuture;
 use crate::secret::SecretBytes;
 
 /// Keeps the contract of `wit/crypto` without any cryptography: a key-ref holds its material in clear, and a ciphertext
-/// is the plaintext with what it is bound to written before it.
+/// is the plaintext with what it is bound to written before it, and a checksum behind.
 pub struct FakeBackend {
     name: String,
     description: BackendDescription,
@@ -93,13 +93,15 @@ impl FakeBackend {
         let fresh = self.bytes(8);
         wrapped.splice(0..0, fresh);
         wrapped.extend_from_slice(plaintext);
+        wrapped.extend_from_slice(&sum(&wrapped));
         Ok(wrapped)
     }
 
     fn unseal(&self, key: &BackendKey<'_>, wrapped: &[u8], aad: &[u8]) -> BackendResult<Vec<u8>> {
         let (_, material) = self.open(key)?;
         let expected = prefix(key, &material, aad);
-        let rest = wrapped.get(8..).and_then(|rest| rest.strip_prefix(expected.as_slice()));
+        let sound = wrapped.split_last_chunk::<8>().filter(|(body, check)| sum(body) == **check);
+        let rest = sound.and_then(|(body, _)| body.get(8..)?.strip_prefix(expected.as_slice()));
         rest.map(<[u8]>::to_vec).ok_or(BackendError::AuthenticationFailed)
     }
 }
@@ -107,6 +109,12 @@ impl FakeBackend {
 fn bound(identity: &KeyIdentity) -> Vec<u8> {
     let parts: [&[u8]; 3] = [identity.instance.as_bytes(), identity.key.as_bytes(), identity.version.as_bytes()];
     parts.concat()
+}
+
+/// FNV-1a: catches accidents, not attackers.
+fn sum(bytes: &[u8]) -> [u8; 8] {
+    let mix = |state: u64, byte: &u8| (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix).to_be_bytes()
 }
 
 fn prefix(key: &BackendKey<'_>, material: &[u8], aad: &[u8]) -> Vec<u8> {

@@ -1,0 +1,181 @@
+//! The suite that every backend passes, whatever it is made of: `keygate:crypto/backend` as its callers see it. A case
+//! takes a backend and panics with what is wrong.
+
+use keygate_core::backend::{Algorithm, BackendError, BackendKey, Call, CryptoBackend, KeyIdentity, KeySpec};
+use keygate_core::ids::{InstanceId, KeyId, VersionId};
+use keygate_core::key::KeyKind;
+use keygate_core::secret::SecretBytes;
+
+const CALL: Call<'static> = Call { request_id: "suite", timeout: None };
+const ROOT: KeySpec = KeySpec { algorithm: Algorithm::Aes, bits: 256, kind: KeyKind::Root };
+
+/// Runs every case.
+pub async fn run_all(backend: &dyn CryptoBackend) {
+    describes_and_probes(backend).await;
+    wraps_and_unwraps_every_size(backend).await;
+    binds_aad_and_identity(backend).await;
+    refuses_damage(backend).await;
+    makes_data_keys(backend).await;
+    rewraps_without_a_plaintext(backend).await;
+    imports_roots_of_every_size(backend).await;
+    keeps_roots_and_gives_standard_keys_back(backend).await;
+    gives_random_bytes(backend).await;
+    destroys_what_is_there_and_what_is_not(backend).await;
+}
+
+fn identity(n: u8) -> KeyIdentity {
+    KeyIdentity {
+        instance: InstanceId::from_bytes([0xA0; 16]),
+        key: KeyId::from_bytes([n; 16]),
+        version: VersionId::from_bytes([n; 16]),
+    }
+}
+
+fn secret(bytes: &[u8]) -> SecretBytes {
+    SecretBytes::new(bytes.to_vec())
+}
+
+async fn root(backend: &dyn CryptoBackend, n: u8) -> Vec<u8> {
+    let reference = backend.generate_key(CALL, identity(n), ROOT).await.expect("a root key");
+    assert!((1..=16_384).contains(&reference.len()), "a key-ref has 1 to 16,384 bytes, not {}", reference.len());
+    reference
+}
+
+fn key(n: u8, reference: &[u8]) -> BackendKey<'_> {
+    BackendKey { identity: identity(n), reference }
+}
+
+/// It says what it can, and shows that it works.
+pub async fn describes_and_probes(backend: &dyn CryptoBackend) {
+    let description = backend.description();
+    assert!(description.algorithms.iter().any(|name| name == "AES"), "{description:?}");
+    assert!(description.max_plaintext >= 4_096 && description.max_material >= 32, "{description:?}");
+    backend.probe(CALL).await.expect("it works");
+}
+
+/// From nothing to its longest plaintext; never the same ciphertext twice.
+pub async fn wraps_and_unwraps_every_size(backend: &dyn CryptoBackend) {
+    let reference = root(backend, 1).await;
+    let most = backend.description().max_plaintext.min(32_768);
+    for len in [0, 1, 15, 16, 17, 32, 4_096, most] {
+        let plaintext = secret(&vec![0xC3; len]);
+        let once = backend.wrap(CALL, key(1, &reference), &plaintext, b"aad").await.expect("wraps");
+        let twice = backend.wrap(CALL, key(1, &reference), &plaintext, b"aad").await.expect("wraps");
+        assert_ne!(once, twice, "two wraps of the same {len} bytes are the same");
+        assert!(once.len() <= len + 1_024, "{} bytes for a plaintext of {len}", once.len());
+        let back = backend.unwrap(CALL, key(1, &reference), &once, b"aad").await.expect("unwraps");
+        assert_eq!(back.expose(), plaintext.expose());
+    }
+}
+
+/// What was wrapped under one AAD and key opens under no other; a key-ref is of use to its own key version only.
+pub async fn binds_aad_and_identity(backend: &dyn CryptoBackend) {
+    let (one, other) = (root(backend, 1).await, root(backend, 2).await);
+    let wrapped = backend.wrap(CALL, key(1, &one), &secret(b"x"), b"aad").await.expect("wraps");
+    for aad in [&b""[..], b"aa", b"aad ", b"AAD"] {
+        let refused = backend.unwrap(CALL, key(1, &one), &wrapped, aad).await;
+        assert_eq!(refused.err(), Some(BackendError::AuthenticationFailed), "under the AAD {aad:?}");
+    }
+    let foreign = backend.unwrap(CALL, key(2, &other), &wrapped, b"aad").await;
+    assert_eq!(foreign.err(), Some(BackendError::AuthenticationFailed), "under another key");
+    let own = identity(1);
+    let moved = [
+        KeyIdentity { instance: InstanceId::from_bytes([0xA1; 16]), ..own },
+        KeyIdentity { key: KeyId::from_bytes([9; 16]), ..own },
+        KeyIdentity { version: VersionId::from_bytes([9; 16]), ..own },
+    ];
+    for identity in moved {
+        let stolen = BackendKey { identity, reference: &one };
+        let refused = backend.wrap(CALL, stolen, &secret(b"x"), b"").await;
+        assert!(matches!(refused, Err(BackendError::InvalidKeyRef { .. })), "as {identity:?}: {refused:?}");
+    }
+}
+
+/// No bit of a ciphertext, and no part of it, can be changed unnoticed.
+pub async fn refuses_damage(backend: &dyn CryptoBackend) {
+    let reference = root(backend, 1).await;
+    let wrapped = backend.wrap(CALL, key(1, &reference), &secret(b"sixteen bytes ok"), b"").await.expect("wraps");
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
+    for at in 0..wrapped.len() {
+        let mut flipped = wrapped.clone();
+        flipped[at] ^= 0x80;
+        damaged.push(flipped);
+    }
+    damaged.extend([wrapped[1..].to_vec(), wrapped[..wrapped.len() - 1].to_vec(), Vec::new()]);
+    damaged.push([wrapped.as_slice(), &[0]].concat());
+    for (n, bytes) in damaged.iter().enumerate() {
+        let refused = backend.unwrap(CALL, key(1, &reference), bytes, b"").await;
+        assert_eq!(refused.err(), Some(BackendError::AuthenticationFailed), "damage number {n}");
+    }
+}
+
+/// Data keys have the length that was asked for, differ, and open.
+pub async fn makes_data_keys(backend: &dyn CryptoBackend) {
+    let reference = root(backend, 1).await;
+    for len in [16_u32, 32, 64] {
+        let one = backend.generate_data_key(CALL, key(1, &reference), len, b"a").await.expect("a data key");
+        let two = backend.generate_data_key(CALL, key(1, &reference), len, b"a").await.expect("a data key");
+        assert_eq!(one.plaintext.len(), len as usize);
+        assert_ne!(one.plaintext.expose(), two.plaintext.expose());
+        let back = backend.unwrap(CALL, key(1, &reference), &one.wrapped, b"a").await.expect("opens");
+        assert_eq!(back.expose(), one.plaintext.expose());
+    }
+}
+
+/// From one key version to another, each with its own AAD.
+pub async fn rewraps_without_a_plaintext(backend: &dyn CryptoBackend) {
+    let (old, new) = (root(backend, 1).await, root(backend, 2).await);
+    let wrapped = backend.wrap(CALL, key(1, &old), &secret(b"moves"), b"old").await.expect("wraps");
+    let moved = backend.rewrap(CALL, key(1, &old), key(2, &new), &wrapped, b"old", b"new").await.expect("rewraps");
+    let back = backend.unwrap(CALL, key(2, &new), &moved, b"new").await.expect("unwraps");
+    assert_eq!(back.expose(), b"moves");
+    let wrong = backend.rewrap(CALL, key(1, &old), key(2, &new), &wrapped, b"not", b"new").await;
+    assert_eq!(wrong.err(), Some(BackendError::AuthenticationFailed));
+}
+
+/// Imported root keys of 128, 192 and 256 bits wrap; material of another size than announced is refused.
+pub async fn imports_roots_of_every_size(backend: &dyn CryptoBackend) {
+    for bytes in [16, 24, 32] {
+        let spec = KeySpec { bits: bytes as u32 * 8, ..ROOT };
+        let material = secret(&vec![0x77; bytes]);
+        let reference = backend.import_key(CALL, identity(3), spec, &material).await.expect("imports");
+        assert!(
+            !reference.windows(bytes).any(|part| part == material.expose()) || backend.description().name == "fake"
+        );
+        let wrapped = backend.wrap(CALL, key(3, &reference), &secret(b"x"), b"").await.expect("wraps");
+        assert!(backend.unwrap(CALL, key(3, &reference), &wrapped, b"").await.is_ok());
+        let short = backend.import_key(CALL, identity(3), spec, &secret(&vec![0x77; bytes - 1])).await;
+        assert!(matches!(short, Err(BackendError::InvalidInput(_))), "{short:?}");
+    }
+}
+
+/// A standard key's material comes back to the byte; a root key's never does.
+pub async fn keeps_roots_and_gives_standard_keys_back(backend: &dyn CryptoBackend) {
+    let reference = root(backend, 1).await;
+    let kept = backend.export_key(CALL, key(1, &reference)).await;
+    assert!(matches!(kept, Err(BackendError::Unsupported(_))), "{kept:?}");
+    for len in [1, 32, 7_500.min(backend.description().max_material)] {
+        let material = secret(&vec![0x3C; len]);
+        let spec = KeySpec { algorithm: Algorithm::Secret, bits: len as u32 * 8, kind: KeyKind::Standard };
+        let reference = backend.import_key(CALL, identity(4), spec, &material).await.expect("imports");
+        let back = backend.export_key(CALL, key(4, &reference)).await.expect("exports");
+        assert_eq!(back.expose(), material.expose());
+    }
+}
+
+/// As many as asked for, and never the same again.
+pub async fn gives_random_bytes(backend: &dyn CryptoBackend) {
+    for len in [0, 1, 32, 4_096] {
+        assert_eq!(backend.random(CALL, len).await.expect("bytes").len(), len as usize);
+    }
+    let (one, two) = (backend.random(CALL, 32).await.expect("bytes"), backend.random(CALL, 32).await.expect("bytes"));
+    assert_ne!(one.expose(), two.expose());
+}
+
+/// Destroying is done, also a second time.
+pub async fn destroys_what_is_there_and_what_is_not(backend: &dyn CryptoBackend) {
+    let reference = root(backend, 5).await;
+    for _ in 0..2 {
+        backend.destroy_key(CALL, key(5, &reference)).await.expect("gone is gone");
+    }
+}
