@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keygate_core::backend::BackendError;
 use keygate_core::instance::Instances;
-use keygate_core::ops::samples::{Unopened, samples};
+use keygate_core::ops::samples::{Samples, Unopened, samples};
 use keygate_core::pipeline::Gateway;
 use keygate_core::ports::{Clock, Entropy};
 use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest, PolicyManifest};
@@ -92,27 +92,30 @@ impl App {
     }
 }
 
-/// Whether the backends open what the store holds. A key-ref that its backend does not take stops the start: most likely
-/// the secret it was sealed under is another one now, and new keys would be sealed beside old ones that are lost with it.
-/// A device that is away stops nothing; it may come back.
+/// Whether the backends open what the store holds. A backend that takes none of its key-refs stops the start: most likely
+/// the secret they were sealed under is another one now, and new keys would be sealed beside old ones that are lost with
+/// it. Single keys that do not open, and devices that are away, are told in the log and stop nothing.
 async fn keys_open(gateway: &Gateway) -> Result<(), Vec<Problem>> {
+    let found = samples(gateway).await.map_err(|error| {
+        vec![Problem::new(
+            "keys",
+            error.to_string(),
+            "see the log, and restore the store from a backup if it is damaged",
+        )]
+    })?;
     let mut problems = Vec::new();
-    match samples(gateway).await {
-        Ok(unopened) => {
-            for Unopened { key, error } in unopened {
-                if !matches!(error, BackendError::InvalidKeyRef { .. }) {
-                    tracing::warn!(key = %key.id, instance = %key.instance, %error, "a key cannot be used now");
-                    continue;
-                }
-                let problem = format!("key {} of instance {}: {error}", key.id, key.instance);
-                let mend = "bring back the secret (the KEK) that the keys of this store were sealed under; a version's \
-                            number is never used again for other bytes";
-                problems.push(Problem::new("keys", problem, mend));
-            }
+    for (backend, Samples { opened, unopened }) in found {
+        for Unopened { key, error } in &unopened {
+            tracing::warn!(key = %key.id, instance = %key.instance, %error, "a key cannot be used now");
         }
-        Err(error) => {
-            let mend = "configure every backend that keys of this store are on, under the name they know";
-            problems.push(Problem::new("keys", error.to_string(), mend));
+        let refused = unopened.iter().find(|sample| matches!(sample.error, BackendError::InvalidKeyRef { .. }));
+        if let (0, Some(Unopened { key, error })) = (opened, refused) {
+            let (tried, first) = (unopened.len(), key.id);
+            let problem =
+                format!("backend `{backend}` opens none of {tried} keys that were tried, {first} first: {error}");
+            let mend = "bring back the secret (the KEK) that the keys of this store were sealed under; a version's \
+                        number is never used again for other bytes";
+            problems.push(Problem::new("keys", problem, mend));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }

@@ -2,10 +2,12 @@
 //! file that was made anew under the old version's number passes every probe, and would seal new keys beside old ones
 //! that nobody can open any more.
 
+use std::collections::BTreeMap;
+
 use super::material;
 use crate::backend::{BackendError, Call};
 use crate::error::Error;
-use crate::key::{Key, KeyState};
+use crate::key::Key;
 use crate::pipeline::Gateway;
 use crate::secret::SecretBytes;
 use crate::store::{KeyFilter, PageRequest};
@@ -19,24 +21,42 @@ pub struct Unopened {
     pub error: BackendError,
 }
 
-/// Tries one key of each instance. Nothing is changed and nothing is audited: nobody asked for anything.
+/// What the samples of one backend came to.
+#[derive(Debug, Default)]
+pub struct Samples {
+    /// How many keys were opened.
+    pub opened: usize,
+    /// Those that were not.
+    pub unopened: Vec<Unopened>,
+}
+
+/// How many keys of each instance are tried.
+const SAMPLES: usize = 8;
+
+/// Tries some keys of each instance, deleted ones apart; returns what came of it, by backend. Nothing is changed and
+/// nothing is audited: nobody asked for anything. Keys on a backend that is not configured are passed over; a request for
+/// one will say so.
 ///
 /// # Errors
-/// When the store cannot be read, or a key's backend is not configured.
-pub async fn samples(gateway: &Gateway) -> Result<Vec<Unopened>, Error> {
+/// When the store cannot be read.
+pub async fn samples(gateway: &Gateway) -> Result<BTreeMap<String, Samples>, Error> {
     let call = Call { request_id: "start", timeout: None };
-    let filter = KeyFilter { states: KeyState::ALL.to_vec(), ..KeyFilter::default() };
-    let mut unopened = Vec::new();
+    let mut backends: BTreeMap<String, Samples> = BTreeMap::new();
     for instance in gateway.instances.iter() {
-        let page = gateway.store.keys(instance.id, &filter, PageRequest { offset: 0, limit: 1 }).await?;
-        for key in page.items {
-            let held = material::current(gateway, &key).await?;
+        let page = PageRequest { offset: 0, limit: SAMPLES };
+        for key in gateway.store.keys(instance.id, &KeyFilter::default(), page).await?.items {
+            let held = match material::current(gateway, &key).await {
+                Ok(held) => held,
+                Err(Error::Unavailable { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let samples = backends.entry(held.backend.name().to_owned()).or_default();
             match held.backend.wrap(call, held.key(), &SecretBytes::new(vec![0]), b"").await {
                 // A standard key wraps nothing; that it was told apart means that it was opened.
-                Ok(_) | Err(BackendError::Unsupported(_) | BackendError::InvalidInput(_)) => {}
-                Err(error) => unopened.push(Unopened { key, error }),
+                Ok(_) | Err(BackendError::Unsupported(_) | BackendError::InvalidInput(_)) => samples.opened += 1,
+                Err(error) => samples.unopened.push(Unopened { key, error }),
             }
         }
     }
-    Ok(unopened)
+    Ok(backends)
 }

@@ -1,15 +1,19 @@
 //! The accept loop: a bounded number of connections, each given a bounded time to say what it wants; HTTP/1.1, or
 //! HTTP/2 for clients that begin with its preface.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::body::Incoming;
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,15 +101,15 @@ impl Connection {
             Ok(opening) => opening?,
             Err(_) => return Err("nothing was said in time".into()),
         };
-        let facts = Peer::public(peer.ip());
+        let facts = Peer::public(peer.ip(), MAX_STREAMS as usize);
         let work = Arc::new(Work::default());
         let of_requests = Arc::clone(&work);
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(facts.clone());
             let (router, begun) = (router.clone(), Begun::new(&of_requests));
             async move {
-                let _begun = begun;
-                router.oneshot(request).await
+                let response = router.oneshot(request).await?;
+                Ok::<_, Infallible>(response.map(|body| Answering { body, _begun: begun }))
             }
         });
         let http2 = opening.is_http2();
@@ -128,6 +132,29 @@ impl Connection {
     }
 }
 
+/// An answer's body: the request is in work until the last of it was handed over.
+struct Answering {
+    body: Body,
+    _begun: Begun,
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The requests of one connection that are in work, and since when there is none.
 #[derive(Default)]
 struct Work(Mutex<(usize, Option<Instant>)>);
@@ -144,7 +171,8 @@ impl Work {
         let start = Instant::now();
         loop {
             let until = match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-                (0, since) => since.unwrap_or(start) + timeout,
+                // From this call on at the earliest: who has just been idle for long gets the whole time again.
+                (0, since) => since.map_or(start, |since| since.max(start)) + timeout,
                 _ => Instant::now() + timeout,
             };
             if until <= Instant::now() {

@@ -17,6 +17,7 @@ use keygate_core::audit::{AuditEvent, Initiator, Outcome, Severity};
 use keygate_core::error::{Error, Reason, ReasonCode};
 use keygate_core::ids::{InstanceId, KeyRingId};
 use keygate_core::pipeline::RequestContext;
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
@@ -36,12 +37,16 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) struct Peer {
     /// Its network facts, as the rules get them.
     pub network: Network,
+    /// Room for the requests of this connection that are in work. A stream that its client has reset is over for HTTP,
+    /// and its request is not over here.
+    requests: Arc<Semaphore>,
 }
 
 impl Peer {
-    /// A peer at this address, by the public endpoint.
-    pub(super) fn public(address: IpAddr) -> Self {
-        Self { network: Network { address: Some(address.to_canonical()), ..Network::default() } }
+    /// A peer at this address, by the public endpoint, with so many requests in work at once.
+    pub(super) fn public(address: IpAddr, requests: usize) -> Self {
+        let network = Network { address: Some(address.to_canonical()), ..Network::default() };
+        Self { network, requests: Arc::new(Semaphore::new(requests)) }
     }
 }
 
@@ -92,7 +97,13 @@ where
     F: FnOnce(Arc<App>, Incoming) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
 {
+    // Waited for before the task is there: a client that goes away while it waits has asked for nothing yet.
+    let place = match request.extensions().get::<Peer>() {
+        Some(peer) => Arc::clone(&peer.requests).acquire_owned().await.ok(),
+        None => None,
+    };
     let way = async move {
+        let _place = place;
         let intake = Intake::of(&request);
         match through(&app, &intake, request, op).await {
             Ok(answer) => answer.into_response(),

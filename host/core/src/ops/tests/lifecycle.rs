@@ -150,11 +150,15 @@ fn an_expired_key_unwraps_and_wraps_no_more() {
 #[test]
 fn keys_that_their_backend_does_not_open_are_found_before_the_first_request() {
     let world = World::new();
-    let key = world.root_key();
-    assert!(block_on(samples::samples(&world.gateway)).unwrap().is_empty());
+    let (key, deleted) = (world.root_key(), world.root_key());
+    block_on(delete::delete(&world.gateway, &cx(FIRST), &by_id(&deleted), Ok(false))).unwrap();
+    let look = || block_on(samples::samples(&world.gateway)).unwrap();
+    assert_eq!((look()["fake"].opened, look()["fake"].unopened.len()), (1, 0), "deleted keys do not count");
     world.backend.fail_with(Some(BackendError::InvalidKeyRef { backend: "fake".to_owned() }));
-    let unopened = block_on(samples::samples(&world.gateway)).unwrap();
+    let unopened = &look()["fake"].unopened;
     assert_eq!(unopened.iter().map(|sample| sample.key.id).collect::<Vec<_>>(), [key.id]);
+    let elsewhere = Gateway { backends: Arc::new(FakeBackends::new(Vec::new())), ..world.gateway };
+    assert!(block_on(samples::samples(&elsewhere)).unwrap().is_empty(), "a backend that is gone stops nobody");
 }
 
 #[test]
