@@ -1,6 +1,6 @@
 """The official Key Protect SDK, unchanged but for its URL, on the whole journey of a key.
 
-Reads what `keygate serve --dev --json` printed from the environment variable KEYGATE_READY. Fails by an exception.
+Fails by an exception.
 """
 
 import base64
@@ -8,66 +8,7 @@ import json
 import os
 import uuid
 
-from ibm_cloud_sdk_core import ApiException
-from ibm_cloud_sdk_core.authenticators import IAMAuthenticator
-from keyprotect.ibm_key_protect_api_v2 import IbmKeyProtectApiV2
-
-READY = json.loads(os.environ["KEYGATE_READY"])
-FIRST, SECOND = READY["instances"]
-KEY_TYPE = "application/vnd.ibm.kms.key+json"
-
-
-def client(identity):
-    authenticator = IAMAuthenticator(READY["api_keys"][identity], url=READY["iam_url"])
-    service = IbmKeyProtectApiV2(authenticator=authenticator)
-    service.set_service_url(READY["url"])
-    return service
-
-
-def b64(data):
-    return base64.b64encode(data).decode()
-
-
-def create(service, name, extractable=False, instance=FIRST, prefer="return=representation", **more):
-    body = {
-        "metadata": {"collectionType": KEY_TYPE, "collectionTotal": 1},
-        "resources": [{"type": KEY_TYPE, "name": name, "extractable": extractable, **more}],
-    }
-    response = service.create_key(
-        bluemix_instance=instance,
-        key_create_body=json.dumps(body),
-        correlation_id=str(uuid.uuid4()),
-        prefer=prefer,
-        x_kms_key_ring="default",
-    )
-    assert response.get_status_code() == 201, response
-    # The SDK leaves an answer of the vendor's type undecoded; its own tests read it like this.
-    return response.get_result().json()["resources"][0]
-
-
-def action(method, key, body, instance=FIRST):
-    """Runs wrap, unwrap or rewrap; returns the decoded answer."""
-    name = method.__name__.removesuffix("_key")
-    arguments = {"id": key, "bluemix_instance": instance, f"key_action_{name}_body": json.dumps(body)}
-    result = method(**arguments).get_result()
-    return result if isinstance(result, dict) else result.json()
-
-
-def body_of(response):
-    result = response.get_result()
-    return result if isinstance(result, dict) else result.json()
-
-
-def refused(status, code, call, *arguments, **named):
-    try:
-        call(*arguments, **named)
-    except ApiException as error:
-        assert error.status_code == status, f"{error.status_code} instead of {status}: {error}"
-        if code:
-            reasons = error.http_response.json()["resources"][0].get("reasons", [])
-            assert [reason["code"] for reason in reasons][:1] == [code], reasons
-        return
-    raise AssertionError(f"{call.__name__} was not refused with {status}")
+from harness import FIRST, KEY_TYPE, SECOND, action, b64, body_of, client, create, refused, run
 
 
 def journey():
@@ -84,18 +25,30 @@ def journey():
     assert base64.b64decode(unwrapped["plaintext"]) == data_key
     assert "rewrappedKeyVersion" not in unwrapped
     wrong = {"id": key_id, "bluemix_instance": FIRST}
-    refused(422, "UNPROCESSABLE_CIPHERTEXT_ERR", manager.unwrap_key, **wrong,
-            key_action_unwrap_body=json.dumps({"ciphertext": wrapped["ciphertext"], "aad": ["another"]}))
+    refused(
+        422,
+        "UNPROCESSABLE_CIPHERTEXT_ERR",
+        manager.unwrap_key,
+        **wrong,
+        key_action_unwrap_body=json.dumps({"ciphertext": wrapped["ciphertext"], "aad": ["another"]}),
+    )
 
     made = action(manager.wrap_key, key_id, {})
     again = action(manager.unwrap_key, key_id, {"ciphertext": made["ciphertext"]})
     assert len(base64.b64decode(made["plaintext"])) == 32 and again["plaintext"] == made["plaintext"]
 
-    rotated = manager.rotate_key(id=key_id, bluemix_instance=FIRST, key_action_rotate_body="{}",
-                                 prefer="return=representation")
+    rotated = manager.rotate_key(
+        id=key_id, bluemix_instance=FIRST, key_action_rotate_body="{}", prefer="return=representation"
+    )
     assert rotated.get_status_code() == 204
-    refused(409, "KEY_ROTATION_NOT_PERMITTED", manager.rotate_key, id=key_id, bluemix_instance=FIRST,
-            key_action_rotate_body="{}")
+    refused(
+        409,
+        "KEY_ROTATION_NOT_PERMITTED",
+        manager.rotate_key,
+        id=key_id,
+        bluemix_instance=FIRST,
+        key_action_rotate_body="{}",
+    )
     versions = body_of(manager.get_key_versions(id=key_id, bluemix_instance=FIRST, total_count=True))
     assert versions["metadata"]["totalCount"] == 2
     newest = versions["resources"][0]["id"]
@@ -147,8 +100,12 @@ def lists_and_aliases():
 def roles_and_instances():
     manager, reader, nobody = client("manager"), client("reader"), client("nobody")
     key = create(manager, "journey-rights")["id"]
-    body = json.dumps({"metadata": {"collectionType": KEY_TYPE, "collectionTotal": 1},
-                       "resources": [{"name": "x", "extractable": False}]})
+    body = json.dumps(
+        {
+            "metadata": {"collectionType": KEY_TYPE, "collectionTotal": 1},
+            "resources": [{"name": "x", "extractable": False}],
+        }
+    )
     refused(401, None, reader.create_key, bluemix_instance=FIRST, key_create_body=body)
     refused(401, None, reader.delete_key, id=key, bluemix_instance=FIRST)
     for call in (nobody.get_keys, nobody.get_key_collection_metadata):
@@ -164,6 +121,4 @@ def roles_and_instances():
 
 
 if __name__ == "__main__":
-    for part in (journey, standard_keys, lists_and_aliases, roles_and_instances):
-        part()
-        print(f"{part.__name__}: ok")
+    run(journey, standard_keys, lists_and_aliases, roles_and_instances)

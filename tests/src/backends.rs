@@ -1,7 +1,9 @@
 //! The suite that every backend passes, whatever it is made of: `keygate:crypto/backend` as its callers see it. A case
 //! takes a backend and panics with what is wrong.
 
-use keygate_core::backend::{Algorithm, BackendError, BackendKey, Call, CryptoBackend, KeyIdentity, KeySpec};
+use keygate_core::backend::{
+    Algorithm, BackendError, BackendKey, Call, CryptoBackend, ImportEnvelope, ImportRejection, KeyIdentity, KeySpec,
+};
 use keygate_core::ids::{InstanceId, KeyId, VersionId};
 use keygate_core::key::KeyKind;
 use keygate_core::secret::SecretBytes;
@@ -21,6 +23,82 @@ pub async fn run_all(backend: &dyn CryptoBackend) {
     keeps_roots_and_gives_standard_keys_back(backend).await;
     gives_random_bytes(backend).await;
     destroys_what_is_there_and_what_is_not(backend).await;
+}
+
+/// Encrypts a nonce under material and an iv.
+type EncryptNonce = fn(material: &[u8], iv: &[u8], nonce: &[u8]) -> Vec<u8>;
+
+/// How a client encrypts for an import token; every backend's clients alike, but for the fake's.
+#[derive(Clone, Copy)]
+pub struct Client {
+    /// Material to a public key, with RSAES-OAEP and SHA-256.
+    pub encrypt_key: fn(public: &[u8], material: &[u8]) -> Vec<u8>,
+    /// A nonce under material and an iv, with AES-GCM.
+    pub encrypt_nonce: EncryptNonce,
+}
+
+/// What comes under an import token becomes a key of the right size; what does not fit together says where, and no more.
+pub async fn imports_under_a_token(backend: &dyn CryptoBackend, client: Client) {
+    assert!(backend.description().features.iter().any(|feature| feature == "import-token"));
+    let other = backend.create_import_key(CALL, identity(7), "RSA-2048").await;
+    assert!(matches!(other, Err(BackendError::Unsupported(_))), "{other:?}");
+    let pair = backend.create_import_key(CALL, identity(7), "RSA-4096").await.expect("a key pair");
+    let import_key = key(7, &pair.private);
+    let any = KeySpec { bits: 0, ..ROOT };
+    let envelope = |material: &[u8]| ImportEnvelope {
+        algorithm: "RSAES_OAEP_SHA_256".to_owned(),
+        encrypted_key: (client.encrypt_key)(&pair.public, material),
+        encrypted_nonce: (client.encrypt_nonce)(material, &[5; 12], &[6; 12]),
+        iv: vec![5; 12],
+        expected_nonce: vec![6; 12].into(),
+    };
+    for bytes in [16_u8, 24, 32] {
+        let good = envelope(&vec![bytes; bytes.into()]);
+        let imported = backend.open_import(CALL, import_key, identity(8), any, &good).await.expect("opens");
+        assert_eq!(imported.bits, u32::from(bytes) * 8);
+        let wrapped = backend.wrap(CALL, key(8, &imported.reference), &secret(b"x"), b"").await.expect("wraps");
+        assert!(backend.unwrap(CALL, key(8, &imported.reference), &wrapped, b"").await.is_ok());
+        let kept = backend.export_key(CALL, key(8, &imported.reference)).await;
+        assert!(matches!(kept, Err(BackendError::Unsupported(_))), "{kept:?}");
+    }
+
+    let good = envelope(&[1; 32]);
+    let foreign = envelope(&[2; 32]).encrypted_nonce;
+    let material = ImportRejection::Material;
+    let refusals = [
+        (material, ImportEnvelope { encrypted_key: good.encrypted_key[1..].to_vec(), ..good.clone() }),
+        (material, ImportEnvelope { encrypted_key: vec![1; 513], ..good.clone() }),
+        (material, ImportEnvelope { encrypted_key: Vec::new(), ..good.clone() }),
+        (material, ImportEnvelope { encrypted_key: (client.encrypt_key)(&pair.public, &[1; 15]), ..good.clone() }),
+        (material, ImportEnvelope { encrypted_key: (client.encrypt_key)(&pair.public, &[1; 33]), ..good.clone() }),
+        (ImportRejection::NonceIv, ImportEnvelope { iv: vec![4; 12], ..good.clone() }),
+        (ImportRejection::NonceIv, ImportEnvelope { iv: vec![5; 16], ..good.clone() }),
+        (ImportRejection::NonceIv, ImportEnvelope { iv: vec![5; 1_000], ..good.clone() }),
+        (ImportRejection::NonceIv, ImportEnvelope { encrypted_nonce: foreign, ..good.clone() }),
+        (ImportRejection::Nonce, ImportEnvelope { expected_nonce: vec![7; 12].into(), ..good.clone() }),
+    ];
+    for (n, (why, envelope)) in refusals.iter().enumerate() {
+        let refused = backend.open_import(CALL, import_key, identity(8), any, envelope).await;
+        assert_eq!(refused, Err(BackendError::ImportRejected(*why)), "refusal number {n}");
+    }
+    let short = KeySpec { bits: 128, ..ROOT };
+    let refused = backend.open_import(CALL, import_key, identity(8), short, &good).await;
+    assert_eq!(refused, Err(BackendError::ImportRejected(material)));
+    let unknown = ImportEnvelope { algorithm: "RSAES_OAEP_SHA_512".to_owned(), ..good.clone() };
+    let refused = backend.open_import(CALL, import_key, identity(8), any, &unknown).await;
+    assert!(matches!(refused, Err(BackendError::Unsupported(_))), "{refused:?}");
+
+    // An import key is nothing else, and nothing else is one.
+    let wrapped = backend.wrap(CALL, import_key, &secret(b"x"), b"").await;
+    assert!(matches!(wrapped, Err(BackendError::InvalidKeyRef { .. })), "{wrapped:?}");
+    let given = backend.export_key(CALL, import_key).await;
+    assert!(matches!(given, Err(BackendError::InvalidKeyRef { .. })), "{given:?}");
+    let root = root(backend, 1).await;
+    for wrong in [key(1, &root), BackendKey { identity: identity(9), ..import_key }] {
+        let opened = backend.open_import(CALL, wrong, identity(8), any, &good).await;
+        assert!(matches!(opened, Err(BackendError::InvalidKeyRef { .. })), "{opened:?}");
+    }
+    backend.destroy_key(CALL, import_key).await.expect("gone");
 }
 
 fn identity(n: u8) -> KeyIdentity {

@@ -33,10 +33,8 @@ impl Place {
         let kek = directory.path().join("kek-1");
         fs::write(&kek, keygate_core::encoding::encode(&[0x4B; 32])).expect("the KEK can be written");
         fs::set_permissions(&kek, fs::Permissions::from_mode(0o600)).expect("and made private");
-        let made = Command::new(program()).args(["iam", "new-key", "--json"]).output().expect("keygate runs");
-        let made: Value = serde_json::from_slice(&made.stdout).expect("JSON");
-        let text = |name: &str| made[name].as_str().expect("a text").to_owned();
-        Self { directory, api_key: text("api_key"), hash: text("hash") }
+        let (api_key, hash) = new_api_key();
+        Self { directory, api_key, hash }
     }
 
     /// Where it is.
@@ -99,6 +97,14 @@ chain = {chain}
         let file = self.path().join("plugins.toml");
         Command::new(program()).arg("check").arg("--config").arg(file).args(arguments).output().expect("keygate runs")
     }
+}
+
+/// An API key, and the hash of it that a configuration has.
+pub fn new_api_key() -> (String, String) {
+    let made = Command::new(program()).args(["iam", "new-key", "--json"]).output().expect("keygate runs");
+    let made: Value = serde_json::from_slice(&made.stdout).expect("JSON");
+    let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+    (text("api_key"), text("hash"))
 }
 
 /// The entry of a built-in plugin.

@@ -1,7 +1,6 @@
 //! A gateway in a process of its own, in dev mode, on a free port and in a directory that goes with it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,6 +18,9 @@ const START: Duration = Duration::from_secs(120);
 pub struct Ready {
     /// Where the API is.
     pub url: String,
+    /// Where it is by the private endpoint, if there is one.
+    #[serde(default)]
+    pub private_url: Option<String>,
     /// Where access tokens are had.
     pub iam_url: String,
     /// Two instances.
@@ -86,6 +88,8 @@ impl Gateway {
             .args(["serve", "--dev", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
             .args(arguments)
+            // Making key pairs takes seconds, and few tests need import tokens: where one does, its pair is made then.
+            .env("KEYGATE__LIMITS__IMPORT_KEYS_READY", "0")
             .envs(environment.iter().copied());
         Self::spawn(command, data, directory).await
     }
@@ -131,6 +135,15 @@ impl Gateway {
         assert!(status.is_ok_and(|status| status.success()));
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         ended.expect("it ends in time").expect("it can be waited for").code()
+    }
+
+    /// Moves its clock forward, by a duration such as `4h`, and returns the time it is then. What has come due by then is
+    /// done. Access tokens from before may have lapsed: get new clients.
+    pub async fn travel(&self, by: &str) -> String {
+        let request = reqwest::Client::new().post(format!("{}/dev/clock", self.ready.url));
+        let reply = reply(request.body(serde_json::json!({"advance": by}).to_string())).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.body["now"].as_str().expect("the time").to_owned()
     }
 
     /// A client that is somebody, in an instance (0 or 1).
@@ -209,6 +222,13 @@ impl Reply {
 }
 
 impl Client {
+    /// The same somebody, by the private endpoint.
+    #[must_use]
+    pub fn by_private_endpoint(&self, gateway: &Gateway) -> Self {
+        let url = gateway.ready.private_url.clone().expect("a private endpoint");
+        Self { url, ..self.clone() }
+    }
+
     /// A request under `/api/v2`, with the headers that all have.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
@@ -256,9 +276,4 @@ pub fn create_body(name: &str, extractable: bool) -> Value {
         "metadata": {"collectionType": "application/vnd.ibm.kms.key+json", "collectionTotal": 1},
         "resources": [{"type": "application/vnd.ibm.kms.key+json", "name": name, "extractable": extractable}],
     })
-}
-
-/// The Python that has the SDK, as `cargo xtask test` made it.
-pub fn python() -> OsString {
-    std::env::var_os("KEYGATE_TEST_PYTHON").expect("the client tests need the SDK: run `cargo xtask test`")
 }

@@ -16,15 +16,24 @@
 //! {"metadata": {"collectionTotal": 1}, "resources": [{"id": "{{uuid:key}}"}]}
 //! ```
 //!
-//! `As` names a dev identity, `Instance: second` the other instance (`none` leaves the header out). In an answer,
-//! `{{uuid}}`, `{{date}}`, `{{base64}}`, `{{jwt}}`, `{{text}}` and `{{number}}` stand for any of that kind; with a name
-//! behind a colon the value is kept, and `{{name}}` puts it into later requests and answers. What is kept under two names
-//! must be two values. `{{instance}}`, `{{instance2}}` and `{{api_key:NAME}}` are known from the start. A body must be the
-//! same to the last field, unless it has a field `"..."`; of the headers, those that are named.
+//! `As` names a dev identity, `Instance: second` the other instance (`none` leaves the header out), and `By: private`
+//! takes the private endpoint. In an answer, `{{uuid}}`, `{{date}}`, `{{base64}}`, `{{jwt}}`, `{{text}}` and
+//! `{{number}}` stand for any of that kind; with a name behind a colon the value is kept, and `{{name}}` puts it into
+//! later requests and answers. What is kept under two names must be two values, dates apart. `{{deleted+4h}}` is the
+//! date so long after the one that was kept as `deleted`, and `{{now+4h}}` so long from the gateway's own time; what
+//! else can be made is in `golden/made.rs`. `{{instance}}`, `{{instance2}}` and `{{api_key:NAME}}` are known from the
+//! start. A body must be the same to the last field, unless it has a field `"..."`; of the headers, those that are
+//! named.
 //!
 //! Where an error is expected and no body is written, it is the API's error body with the reasons that stand behind the
 //! status, each with its target: `400 MISSING_FIELD_ERR field:name, BAD_BODY_ERR`. Without reasons it is the 401 body.
-//! What holds of every answer is not written either: see `everywhere`.
+//!
+//! A first line `TRAVEL 4h` moves the gateway's clock forward before the request, and everybody gets new access tokens. The
+//! gateway serves the cases of its folder one after another: those that come later find the time that this one made.
+//!
+//! What holds of every answer is not written either: see `everywhere`, and [`crate::described`].
+
+mod made;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,6 +41,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::described::Described;
 use crate::gateway::{Client, Gateway, Reply, reply};
 
 /// Runs a case; returns what is wrong, a line each.
@@ -86,16 +96,36 @@ impl<'a> Runner<'a> {
     }
 
     async fn exchange(&mut self, text: &str) -> Vec<String> {
+        let text = match text.trim_start().strip_prefix("TRAVEL ") {
+            None => text,
+            Some(journey) => {
+                let (by, rest) = journey.split_once('\n').expect("a request after the journey");
+                self.gateway.travel(by.trim()).await;
+                // Their access tokens may have lapsed on the way.
+                self.clients.clear();
+                rest
+            }
+        };
         let (request, answer) = text.split_once("\n---\n").expect("a request, a line `---`, and an answer");
+        if text.contains("{{now") {
+            self.kept.insert("now".to_owned(), self.gateway.travel("0s").await);
+        }
         let request = self.fill(request);
-        let reply = self.send(&message(&request)).await;
-        self.compare(&message(answer), &reply)
+        let request = message(&request);
+        let reply = self.send(&request).await;
+        let mut problems = self.compare(&message(answer), &reply);
+        let (method, path) = request.first.split_once(' ').expect("a method and a path");
+        problems.extend(Described::by(self.gateway).await.problems(method, path, &reply));
+        problems
     }
 
     async fn send(&mut self, request: &Message<'_>) -> Reply {
         let (method, path) = request.first.split_once(' ').expect("a method and a path");
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut builder = self.http.request(method, format!("{}{path}", self.gateway.ready.url));
+        let by_private = request.headers.contains(&("By", "private"));
+        let private = self.gateway.ready.private_url.as_ref().filter(|_| by_private);
+        let url = private.unwrap_or(&self.gateway.ready.url);
+        let mut builder = self.http.request(method, format!("{url}{path}"));
         let mut instance = Some(self.kept["instance"].clone());
         for (name, value) in &request.headers {
             match *name {
@@ -107,6 +137,7 @@ impl<'a> Runner<'a> {
                         other => Some(other.to_owned()),
                     }
                 }
+                "By" => {}
                 _ => builder = builder.header(*name, *value),
             }
         }
@@ -128,7 +159,8 @@ impl<'a> Runner<'a> {
     }
 
     fn fill(&self, text: &str) -> String {
-        self.kept.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+        let put = |text: String, (name, value): (&String, &String)| text.replace(&format!("{{{{{name}}}}}"), value);
+        made::fill(&self.kept.iter().fold(text.to_owned(), put), &self.kept)
     }
 
     fn compare(&mut self, expected: &Message<'_>, reply: &Reply) -> Vec<String> {
@@ -211,8 +243,8 @@ impl<'a> Runner<'a> {
             Some(before) if *before != text => Err(format!("{text}, and {name} was {before}")),
             Some(_) => Ok(()),
             None => match self.kept.iter().find(|(_, value)| **value == text) {
-                Some((other, _)) => Err(format!("{text} is {other} already")),
-                None => {
+                Some((other, _)) if kind != "date" => Err(format!("{text} is {other} already")),
+                _ => {
                     self.kept.insert(name.to_owned(), text);
                     Ok(())
                 }
@@ -281,7 +313,8 @@ fn everywhere(reply: &Reply, problems: &mut Vec<String>) {
     }
     let Some(resources) = reply.body["resources"].as_array() else { return };
     let (content_type, metadata) = (header("content-type"), &reply.body["metadata"]);
-    if !content_type.starts_with("application/vnd.ibm.kms.") || !content_type.ends_with("+json") {
+    let own = ["application/vnd.ibm.kms.", "application/vnd.keygate."];
+    if !own.iter().any(|start| content_type.starts_with(start)) || !content_type.ends_with("+json") {
         problems.push(format!("the content type is {content_type:?}"));
     }
     if metadata["collectionTotal"] != resources.len() {

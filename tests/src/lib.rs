@@ -3,8 +3,11 @@
 //! The tests see Keygate as its users do, over HTTP and by its command line. Suites of ports live beside their ports.
 
 pub mod backends;
+pub mod clients;
 pub mod configured;
+pub mod described;
 pub mod gateway;
 pub mod golden;
+pub mod table;
 
 pub use gateway::{Client, Gateway};

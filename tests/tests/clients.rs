@@ -1,31 +1,45 @@
-//! Official SDKs against a gateway that the test started.
+//! Official SDKs and other clients against a gateway that the test started.
 
-use std::path::Path;
 use std::process::Command;
 
 use keygate_tests::Gateway;
-use keygate_tests::gateway::python;
+use keygate_tests::clients::{expect_parts, node_modules, python, run, script};
+
+/// Runs a Python script on a new gateway, in which so many parts must go well.
+async fn by_python(name: &str, parts: usize) {
+    let gateway = Gateway::start().await;
+    expect_parts(&run(&gateway, Command::new(python()).arg(script(name))), parts);
+}
 
 #[tokio::test]
 async fn the_python_sdk_makes_the_whole_journey() {
+    by_python("journey.py", 4).await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_has_every_method_answered() {
+    by_python("surface.py", 33).await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_passes_its_own_integration_tests() {
+    by_python("official.py", 1).await;
+}
+
+#[tokio::test]
+async fn keys_are_imported_under_a_token_as_documented() {
+    by_python("import_token.py", 6).await;
+}
+
+#[tokio::test]
+async fn the_habits_of_the_go_client_are_served() {
+    by_python("go_style.py", 9).await;
+}
+
+#[tokio::test]
+async fn the_node_sdk_has_every_method_answered() {
     let gateway = Gateway::start().await;
-    let ready = serde_json::json!({
-        "url": gateway.ready.url,
-        "iam_url": gateway.ready.iam_url,
-        "instances": gateway.ready.instances,
-        "api_keys": gateway.ready.api_keys,
-    });
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join("journey.py");
-    let output = Command::new(python())
-        .arg(script)
-        .env("KEYGATE_READY", ready.to_string())
-        // The SDK must talk to nobody but the gateway.
-        .env("NO_PROXY", "*")
-        .env_remove("HTTPS_PROXY")
-        .env_remove("HTTP_PROXY")
-        .output()
-        .unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{stdout}\n{stderr}");
-    assert_eq!(stdout.lines().count(), 4, "{stdout}");
+    let mut node = Command::new("node");
+    node.arg(script("node/surface.mjs")).env("KEYGATE_TEST_NODE_MODULES", node_modules());
+    expect_parts(&run(&gateway, &mut node), 9);
 }

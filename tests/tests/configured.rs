@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use keygate_tests::Gateway;
+use keygate_tests::clients::python;
 use keygate_tests::configured::{Place, builtin, component, entry};
-use keygate_tests::gateway::{create_body, program, python};
+use keygate_tests::gateway::{create_body, program};
 use serde_json::{Value, json};
 
 fn freeze(mode: &str) -> String {

@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use keygate_tests::Gateway;
 use keygate_tests::gateway::{Client, create_body, reply};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// Whatever hangs longer than this has failed.
@@ -280,6 +285,52 @@ async fn an_idle_connection_is_ended_and_one_at_work_is_not() {
     }
 }
 
+type Asker = http2::SendRequest<Empty<&'static [u8]>>;
+
+/// Asks for a large answer by HTTP/2, where each answer may be so many bytes ahead of its reader. Returns the answers, of
+/// which nothing is read, and what ends with the connection; with nobody who could ask more, that would end at once.
+async fn ask(
+    client: &Client,
+    window: u32,
+    times: usize,
+) -> (Vec<Response<Incoming>>, Asker, JoinHandle<hyper::Result<()>>) {
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(window)
+        .handshake(TokioIo::new(connect(client).await))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let mut unread = Vec::new();
+    for _ in 0..times {
+        let request = Request::get(format!("{}/openapi.json", client.url));
+        let request = request.body(Empty::<&'static [u8]>::new()).unwrap();
+        let answer = timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        unread.push(answer);
+    }
+    (unread, sender, connection)
+}
+
+#[tokio::test]
+async fn who_does_not_take_the_answers_is_cut_off_and_who_takes_them_slowly_is_not() {
+    let gateway = Gateway::start_with(&[("KEYGATE__SERVER__IDLE_TIMEOUT", "400ms")], &[]).await;
+    let client = gateway.client("manager", 0).await;
+    for window in [0, 1, 1000] {
+        let (unread, _sender, connection) = ask(&client, window, 20).await;
+        // Sooner than an idle connection, whose client gets seconds for its last answers.
+        let ended = timeout(Duration::from_secs(3), connection).await;
+        assert!(ended.is_ok(), "{} answers lie where {window} bytes may be sent", unread.len());
+    }
+    let (mut slow, _sender, connection) = ask(&client, 1000, 1).await;
+    for n in 0..15 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let frame = timeout(PATIENCE, slow[0].body_mut().frame()).await.unwrap();
+        assert!(frame.is_some_and(|frame| frame.is_ok()), "cut off after {n} pieces");
+    }
+    assert!(!connection.is_finished());
+    works(&client).await;
+}
+
 #[tokio::test]
 async fn many_connections_at_once_are_all_served() {
     let gateway = Gateway::start().await;
@@ -337,4 +388,79 @@ async fn who_hangs_up_leaves_nothing_half_done() {
     }
     works(&client).await;
     assert_eq!(gateway.stop().await, Some(0), "it ends as it should");
+}
+
+/// Packed by somebody else's program.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut gzip = Command::new("gzip").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = gzip.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&bytes).unwrap());
+    let output = gzip.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output.stdout
+}
+
+#[tokio::test]
+async fn bodies_may_be_packed_and_are_not_too_long_unpacked_either() {
+    let gateway = Gateway::start().await;
+    let client = &gateway.client("manager", 0).await;
+    let create = async |encoding: &str, body: Vec<u8>| {
+        let reply = reply(client.request("POST", "/keys").header("Content-Encoding", encoding).body(body)).await;
+        (reply.status, reply.code().to_owned())
+    };
+    let (made, too_long) = ((201, String::new()), (413, "BODY_TOO_LARGE_ERR".to_owned()));
+    let bad = (400, "BAD_BODY_ERR".to_owned());
+    let body = create_body("packed", false).to_string().into_bytes();
+    assert_eq!(create("gzip", gzip(&body)).await, made);
+    assert_eq!(create("GZIP", gzip(&body)).await, made);
+    let blanks = |all: usize| [body.as_slice(), &vec![b' '; all - body.len()]].concat();
+    assert_eq!(create("gzip", gzip(&blanks(1 << 20))).await, made, "as long as a body may be");
+    assert_eq!(create("gzip", gzip(&blanks((1 << 20) + 1))).await, too_long);
+    let bomb = gzip(&vec![b' '; 256 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    let start = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(create("gzip", bomb.clone()).await, too_long);
+    }
+    assert!(start.elapsed() < PATIENCE, "bombs are unpacked for {:?}", start.elapsed());
+    assert_eq!(create("gzip", body.clone()).await, bad, "it is not packed");
+    assert_eq!(create("gzip", gzip(&body)[..50].to_vec()).await, bad, "it broke off");
+    assert_eq!(create("gzip", Vec::new()).await, bad, "nothing is nothing, packed or not");
+    assert_eq!(create("br", body).await, (415, "UNSUPPORTED_MEDIA_TYPE_ERR".to_owned()));
+    works(client).await;
+}
+
+#[tokio::test]
+async fn who_announces_bodies_and_does_not_send_them_keeps_nobody_out() {
+    let environment = [
+        ("KEYGATE__SERVER__MAX_IN_FLIGHT", "4"),
+        ("KEYGATE__SERVER__ADMISSION_WAIT", "100ms"),
+        ("KEYGATE__SERVER__REQUEST_DEADLINE", "60s"),
+    ];
+    let gateway = Gateway::start_with(&environment, &[]).await;
+    let (client, rude) = (&gateway.client("manager", 0).await, &gateway.client("writer", 0).await);
+    let post = head(rude, "POST /api/v2/keys");
+    let mut held = Vec::new();
+    // Twice as many as there is memory for: announced, begun, and nearly whole.
+    for (framing, sent) in [
+        ("Content-Length: 1048576", String::new()),
+        ("Transfer-Encoding: chunked", "1\r\n{\r\n".to_owned()),
+        ("Content-Length: 1048576", " ".repeat(1_000_000)),
+    ] {
+        for _ in 0..8 {
+            let mut stream = connect(rude).await;
+            let words = format!("{post}{framing}\r\n\r\n{sent}");
+            // Where there is no room it is refused before the end.
+            let _ = timeout(Duration::from_secs(2), stream.write_all(words.as_bytes())).await;
+            held.push(stream);
+        }
+        works(client).await;
+        let long = client.request("POST", "/keys").body(vec![b' '; 1 << 20]);
+        assert_eq!(reply(long).await.status, 400, "others have room for the longest body");
+    }
+    drop(held);
+    works(rude).await;
 }

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use keygate_core::encoding::encode;
 use keygate_tests::Gateway;
-use keygate_tests::gateway::{Client, create_body, program};
+use keygate_tests::gateway::{Client, Reply, create_body, program};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 const ROTATIONS: usize = 20;
 
@@ -109,7 +110,7 @@ async fn an_operator_can_set_every_quota() {
             ("KEYGATE__LIMITS__ALIASES_PER_KEY", "1"),
             ("KEYGATE__LIMITS__AAD_ENTRIES", "2"),
             ("KEYGATE__LIMITS__MAX_PLAINTEXT", "10"),
-            ("KEYGATE__LIMITS__MAX_BODY", "1000"),
+            ("KEYGATE__LIMITS__MAX_BODY", "1024"),
         ],
         &[],
     )
@@ -121,8 +122,8 @@ async fn an_operator_can_set_every_quota() {
     assert_eq!(wrap(json!({"plaintext": encode(&[0; 11])})).await.code(), "INVALID_FIELD_ERR");
     assert_eq!(wrap(json!({"aad": ["1", "2", "3"]})).await.code(), "INVALID_FIELD_ERR");
     let padded = |bytes: usize| json!({"unknown": "x".repeat(bytes - json!({"unknown": ""}).to_string().len())});
-    assert_eq!(wrap(padded(1000)).await.status, 200);
-    let reply = wrap(padded(1001)).await;
+    assert_eq!(wrap(padded(1024)).await.status, 200);
+    let reply = wrap(padded(1025)).await;
     assert_eq!((reply.status, reply.code()), (413, "BODY_TOO_LARGE_ERR"));
     let mut body = create_body("aliases", false);
     body["resources"][0]["aliases"] = json!(["one", "two"]);
@@ -157,5 +158,63 @@ fn a_limit_that_is_none_is_refused_with_the_nearest_name() {
         for part in expected {
             assert!(text.to_lowercase().contains(&part.to_lowercase()), "{variable}={value}: no {part} in: {text}");
         }
+    }
+}
+
+/// How many of many requests at once were let through, and an answer to one that was not.
+async fn flood(client: &Client) -> (usize, Reply) {
+    let mut requests = JoinSet::new();
+    for _ in 0..30 {
+        let client = client.clone();
+        requests.spawn(async move { client.send("GET", "/keys?limit=1", None).await });
+    }
+    let replies = requests.join_all().await;
+    let (refused, through): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 429);
+    (through.len(), refused.into_iter().next().expect("one of so many requests is too many"))
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_to_wait_and_harms_only_their_own() {
+    let gateway = Gateway::start_with(&[("KEYGATE__LIMITS__RATE_LIMIT", "2")], &[]).await;
+    let client = gateway.client("manager", 0).await;
+    let (through, refused) = flood(&client).await;
+    assert!(through >= 2, "a second's worth goes at once, and {through} did");
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.headers["content-type"], "application/vnd.ibm.kms.error+json");
+    assert!(refused.resource()["errorMsg"].as_str().unwrap().starts_with("Too Many Requests: "), "{refused:?}");
+    assert_eq!(refused.resource().as_object().unwrap().len(), 1, "no reasons: {refused:?}");
+
+    // Other instances are not concerned, and a stranger has a bucket of their own.
+    let other = Client { instance: gateway.ready.instances[1].clone(), ..client.clone() };
+    assert_eq!(other.send("GET", "/keys", None).await.status, 200);
+    gateway.travel("1h").await;
+    let (client, nobody) = (gateway.client("manager", 0).await, gateway.client("nobody", 0).await);
+    let (through, _) = flood(&nobody).await;
+    assert!(through >= 2);
+    assert_eq!(client.send("GET", "/keys", None).await.status, 200, "a stranger used up what is a tenant's");
+
+    // When the time is over, all is as before.
+    flood(&client).await;
+    gateway.travel("1s").await;
+    assert_eq!(client.send("GET", "/keys", None).await.status, 200);
+
+    let audit = std::fs::read_to_string(gateway.data().join("audit.jsonl")).unwrap();
+    let events = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let turned_away: Vec<_> = events.filter(|event| event["reason"]["reasonCode"] == 429).collect();
+    assert!(turned_away.len() > 30, "{} events", turned_away.len());
+    for event in turned_away {
+        assert_eq!(event["action"], "kms.secrets.list");
+        assert_eq!(event["reason"]["reasonForFailure"], "too many requests");
+        assert!(event["initiator"]["id"].as_str().unwrap().starts_with("IBMid-dev-"), "{event}");
+        assert_eq!(event["requestData"]["instanceID"], gateway.ready.instances[0]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_limit_nobody_waits() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client("manager", 0).await;
+    for _ in 0..300 {
+        assert_eq!(client.send("HEAD", "/keys", None).await.status, 200);
     }
 }

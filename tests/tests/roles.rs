@@ -1,201 +1,270 @@
-//! Who may do what: the roles of the API reference, as a table, over HTTP.
+//! Who may do what, over HTTP: `tests/data/roles.csv`, role by action, and `tests/data/scopes.csv`, roles on a part of an
+//! instance.
 
-use keygate_tests::Gateway;
-use keygate_tests::gateway::{Client, Reply, create_body, reply};
-use reqwest::header::HeaderMap;
-use serde_json::{Value, json};
+mod grants;
 
-/// The identities of dev mode that have access, in the order of the table's columns. The rest have none.
-const COLUMNS: [&str; 6] = ["manager", "manager2", "writer", "reader_plus", "reader", "service"];
+use std::collections::BTreeSet;
 
-/// What holds a role on the second instance too.
-const ON_BOTH: [&str; 2] = ["manager", "manager2"];
+use grants::{Asked, OTHER_INSTANCE, answers, is_the_refusal, place_with, told};
+use keygate_tests::configured::INSTANCE;
+use keygate_tests::gateway::{Client, Reply, reply};
+use keygate_tests::table::{Row, Table};
+use keygate_tests::{Gateway, configured};
 
-const YES: bool = true;
-const NO: bool = false;
-
-/// What a request sends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Body {
-    None,
-    NewKey,
-    Plaintext,
-    Ciphertext,
-}
-
-struct Row {
-    method: &'static str,
-    /// `{id}` is a key.
-    path: &'static str,
-    body: Body,
-    success: u16,
-    allowed: [bool; COLUMNS.len()],
-}
-
-const fn row(method: &'static str, path: &'static str, body: Body, success: u16, allowed: [bool; 6]) -> Row {
-    Row { method, path, body, success, allowed }
-}
-
-const TABLE: &[Row] = &[
-    //                                                              manager, manager2, writer, reader_plus, reader, service
-    row("POST", "/keys", Body::NewKey, 201, [YES, YES, YES, NO, NO, NO]),
-    row("GET", "/keys", Body::None, 200, [YES, YES, YES, YES, YES, YES]),
-    row("HEAD", "/keys", Body::None, 200, [YES, YES, YES, YES, YES, YES]),
-    row("GET", "/keys/{id}", Body::None, 200, [YES, YES, YES, YES, NO, NO]),
-    row("GET", "/keys/{id}/metadata", Body::None, 200, [YES, YES, YES, YES, YES, YES]),
-    row("GET", "/keys/{id}/versions", Body::None, 200, [YES, YES, YES, YES, YES, YES]),
-    row("POST", "/keys/{id}/actions/wrap", Body::Plaintext, 200, [YES, YES, YES, YES, YES, YES]),
-    row("POST", "/keys/{id}/actions/unwrap", Body::Ciphertext, 200, [YES, YES, YES, YES, YES, YES]),
-    row("POST", "/keys/{id}/actions/rewrap", Body::Ciphertext, 200, [YES, YES, YES, YES, YES, YES]),
-    row("POST", "/keys/{id}/actions/rotate", Body::None, 204, [YES, YES, YES, NO, NO, NO]),
-    row("POST", "/keys/{id}?action=wrap", Body::Plaintext, 200, [YES, YES, YES, YES, YES, YES]),
-    row("POST", "/keys/{id}?action=unwrap", Body::Ciphertext, 200, [YES, YES, YES, YES, YES, YES]),
-    row("POST", "/keys/{id}?action=rewrap", Body::Ciphertext, 200, [YES, YES, YES, YES, YES, YES]),
-    row("POST", "/keys/{id}?action=rotate", Body::None, 204, [YES, YES, YES, NO, NO, NO]),
-    row("DELETE", "/keys/{id}", Body::None, 204, [YES, YES, NO, NO, NO, NO]),
-];
-
-/// A key, and what it wrapped.
-struct Wrapped {
-    id: String,
-    ciphertext: Value,
-}
-
-impl Wrapped {
-    async fn new(manager: &Client) -> Self {
-        let id = manager.create_root_key("of the matrix").await;
-        let wrapped =
-            manager.send("POST", &format!("/keys/{id}/actions/wrap"), Some(json!({"plaintext": "AAAA"}))).await;
-        Self { id, ciphertext: wrapped.body["ciphertext"].clone() }
-    }
-
-    fn body(&self, kind: Body) -> Option<String> {
-        match kind {
-            Body::None => None,
-            Body::NewKey => Some(create_body("of the matrix", false).to_string()),
-            Body::Plaintext => Some(json!({"plaintext": "AAAA"}).to_string()),
-            Body::Ciphertext => Some(json!({"ciphertext": self.ciphertext}).to_string()),
-        }
+/// The identity that a column of `roles.csv` is about.
+fn identity(column: &str, instance: &str) -> String {
+    match column {
+        "nobody" => String::new(),
+        "service" => format!("{{ roles = [\"Reader\"], instance = \"{instance}\" }}"),
+        role => format!("{{ roles = [\"{role}\"], instance = \"{instance}\" }}"),
     }
 }
 
-async fn send(client: &Client, row: &Row, id: &str, body: Option<String>) -> Reply {
-    let request = client.request(row.method, &row.path.replace("{id}", id));
-    reply(match body {
-        Some(body) => request.body(body),
-        None => request,
-    })
-    .await
+/// A gateway with an identity for each column, which has its role on the first instance, and with somebody who prepares
+/// what a row is about.
+struct House {
+    gateway: Gateway,
+    manager: Client,
+    service: Client,
+    api_keys: Vec<String>,
+    columns: Vec<String>,
+    _place: configured::Place,
 }
 
-/// The one answer to whoever may not: no reason, nothing about what is there.
-fn is_the_refusal(reply: &Reply) -> bool {
-    let body = json!({
-        "metadata": {"collectionType": "application/vnd.ibm.kms.error+json", "collectionTotal": 1},
-        "resources": [{"errorMsg": "Unauthorized: The user does not have access to the specified resource"}],
-    });
-    reply.status == 401 && (reply.body == body || reply.body.is_null() && length(&reply.headers) == length_of(&body))
-}
+impl House {
+    async fn new(table: &Table) -> Self {
+        let columns = table.columns_from("Reader").to_vec();
+        let grants: Vec<(&str, String)> =
+            columns.iter().map(|column| (column.as_str(), identity(column, INSTANCE))).collect();
+        let (place, api_keys) = place_with(&grants);
+        let gateway = Gateway::start_configured(&place.path().join("plugins.toml")).await;
+        let manager = gateway.client_with(&place.api_key, 0).await;
+        let at = columns.iter().position(|column| column == "service").expect("a service");
+        let service = gateway.client_with(&api_keys[at], 0).await;
+        Self { gateway, manager, service, api_keys, columns, _place: place }
+    }
 
-/// HEAD has headers only.
-fn length(headers: &HeaderMap) -> Option<usize> {
-    headers.get("content-length")?.to_str().ok()?.parse().ok()
-}
+    async fn client(&self, column: usize, instance: usize) -> Client {
+        self.gateway.client_with(&self.api_keys[column], instance).await
+    }
 
-fn length_of(body: &Value) -> Option<usize> {
-    Some(body.to_string().len())
+    async fn prepare(&self, row: Row<'_>) -> Asked {
+        Asked::prepare(&self.manager, &self.service, row.get("given")).await
+    }
+
+    async fn ask(&self, client: &Client, row: Row<'_>) -> Reply {
+        let asked = self.prepare(row).await;
+        asked.send(client, row.get("method"), row.get("path"), None, asked.body(row.get("body"))).await
+    }
 }
 
 #[tokio::test]
 async fn every_role_may_do_what_the_table_says_and_no_more() {
-    let gateway = Gateway::start().await;
+    let table = Table::read("roles.csv");
+    let house = House::new(&table).await;
     let mut problems = Vec::new();
-    for instance in [0, 1] {
-        let manager = gateway.client("manager", instance).await;
-        for (column, identity) in COLUMNS.into_iter().chain(["nobody"]).enumerate() {
-            let client = gateway.client(identity, instance).await;
-            for row in TABLE {
-                let key = Wrapped::new(&manager).await;
-                let reply = send(&client, row, &key.id, key.body(row.body)).await;
-                let has_access = instance == 0 || ON_BOTH.contains(&identity);
-                let allowed = has_access && row.allowed.get(column).copied().unwrap_or(NO);
-                let right = if allowed { reply.status == row.success } else { is_the_refusal(&reply) };
-                if !right {
-                    let (method, path, status) = (row.method, row.path, reply.status);
-                    problems
-                        .push(format!("{identity}: {method} {path} in instance {instance}: {status} {}", reply.body));
-                }
+    for (number, column) in house.columns.iter().enumerate() {
+        let client = house.client(number, 0).await;
+        for row in table.rows() {
+            let reply = house.ask(&client, row).await;
+            let wanted = match row.get(column) {
+                "allowed" => row.get("answer"),
+                refused => refused,
+            };
+            if !answers(&reply, wanted) {
+                let (method, path) = (row.get("method"), row.get("path"));
+                problems.push(format!("{column}: {method} {path}: {wanted} was to come, and {}", told(&reply)));
             }
         }
     }
     assert!(problems.is_empty(), "{} cells are wrong:\n{}", problems.len(), problems.join("\n"));
 }
 
+/// A path without its query, and with its parameters unnamed.
+fn shape(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 #[tokio::test]
-async fn who_may_not_gets_one_answer_whatever_is_asked_and_whatever_is_there() {
+async fn every_method_that_is_described_has_a_row() {
     let gateway = Gateway::start().await;
-    let manager = gateway.client("manager", 0).await;
-    let key = Wrapped::new(&manager).await;
-    let unknown = "11111111-2222-4333-8444-555555555555";
-    // An instance that does not exist is like one that is somebody else's.
-    let mut elsewhere = gateway.client("writer", 1).await;
-    let second = elsewhere.clone();
-    unknown.clone_into(&mut elsewhere.instance);
-    let mut without_token = manager.clone();
-    without_token.token.clear();
-    let callers = [
-        ("nobody", gateway.client("nobody", 0).await, [NO; 6]),
-        ("writer in the second instance", second, [NO; 6]),
-        ("writer in an unknown instance", elsewhere, [NO; 6]),
-        ("reader", gateway.client("reader", 0).await, TABLE[3].allowed),
-    ];
+    let described = reply(reqwest::Client::new().get(format!("{}/openapi.json", gateway.ready.url))).await;
+    let table = Table::read("roles.csv");
+    let rows: BTreeSet<_> = table.rows().map(|row| (row.get("method").to_owned(), shape(row.get("path")))).collect();
+    let mut methods = 0;
+    for (path, operations) in described.body["paths"].as_object().expect("paths") {
+        if !path.starts_with("/api/") && !path.starts_with("/keygate/") {
+            continue;
+        }
+        for method in operations.as_object().expect("methods").keys().filter(|key| *key != "parameters") {
+            methods += 1;
+            assert!(rows.contains(&(method.to_uppercase(), shape(path))), "roles.csv says nothing of {method} {path}");
+        }
+    }
+    assert!(methods >= 39, "only {methods} methods are described");
+}
+
+#[tokio::test]
+async fn a_role_ends_at_its_instance() {
+    let table = Table::read("roles.csv");
+    let house = House::new(&table).await;
     let mut problems = Vec::new();
-    for (name, client, _) in &callers {
-        for row in TABLE.iter().filter(|row| *name != "reader" || !row.allowed[4]) {
-            for id in [key.id.as_str(), unknown, "no-such-alias", "a%20b", "x"] {
-                let wrong_type = Some(r#"{"plaintext": 1, "ciphertext": 1, "resources": 1}"#.to_owned());
-                for body in [key.body(row.body), None, Some("{\"broken".to_owned()), wrong_type] {
-                    let reply = send(client, row, id, body.clone()).await;
-                    if !is_the_refusal(&reply) {
-                        let (method, path, status) = (row.method, row.path, reply.status);
-                        problems
-                            .push(format!("{name}: {method} {path} of {id} with {body:?}: {status} {}", reply.body));
-                    }
+    for (number, column) in house.columns.iter().enumerate() {
+        let elsewhere = house.client(number, 1).await;
+        // One that does not exist is like one that is somebody else's.
+        let mut nowhere = elsewhere.clone();
+        "11111111-2222-4333-8444-555555555555".clone_into(&mut nowhere.instance);
+        for row in table.rows() {
+            let asked = house.prepare(row).await;
+            for client in [&elsewhere, &nowhere] {
+                let body = asked.body(row.get("body"));
+                let reply = asked.send(client, row.get("method"), row.get("path"), None, body).await;
+                if !is_the_refusal(&reply) {
+                    let (method, path) = (row.get("method"), row.get("path"));
+                    problems.push(format!("{column}: {method} {path} in {}: {}", client.instance, told(&reply)));
                 }
             }
-        }
-        // What is wrong around a request is no answer for them either.
-        let post = |path: &str| client.request("POST", path);
-        for (what, request) in [
-            ("a bad ring", post("/keys").header("X-Kms-Key-Ring", "a b").body("{}")),
-            ("an encoding", post("/keys").header("Content-Encoding", "gzip").body("{}")),
-            ("a long body", post("/keys").body(vec![b' '; (1 << 20) + 1])),
-        ] {
-            let reply = reply(request).await;
-            if !is_the_refusal(&reply) {
-                problems.push(format!("{name}: {what}: {reply:?}"));
-            }
-        }
-        let bad_query = client.send("GET", "/keys?limit=x&state=9", None).await;
-        if *name != "reader" && !is_the_refusal(&bad_query) {
-            problems.push(format!("{name}: a bad query: {bad_query:?}"));
         }
     }
     assert!(problems.is_empty(), "{} answers are wrong:\n{}", problems.len(), problems.join("\n"));
 }
 
 #[tokio::test]
-async fn who_has_no_token_gets_the_same_answer_everywhere() {
-    let gateway = Gateway::start().await;
-    let manager = gateway.client("manager", 0).await;
-    let key = Wrapped::new(&manager).await;
-    for row in TABLE {
-        for body in [key.body(row.body), Some("{\"broken".to_owned())] {
-            let path = row.path.replace("{id}", &key.id);
-            let method = reqwest::Method::from_bytes(row.method.as_bytes()).unwrap();
-            let request = manager.http.request(method, format!("{}/api/v2{path}", manager.url));
-            let reply = reply(request.body(body.unwrap_or_default())).await;
-            assert!(is_the_refusal(&reply), "{} {}: {reply:?}", row.method, row.path);
+async fn who_may_not_gets_one_answer_whatever_is_asked_and_whatever_is_there() {
+    let table = Table::read("roles.csv");
+    let house = House::new(&table).await;
+    let mut problems = Vec::new();
+    for (number, column) in house.columns.iter().enumerate() {
+        let client = house.client(number, 0).await;
+        for row in table.rows().filter(|row| row.get(column) == "401") {
+            let asked = house.prepare(row).await;
+            let wrong_type = Some(r#"{"plaintext": 1, "ciphertext": 1, "resources": 1}"#.to_owned());
+            for id in ["11111111-2222-4333-8444-555555555555", "no-such-alias", "a%20b"] {
+                for body in [asked.body(row.get("body")), None, Some("{\"broken".to_owned()), wrong_type.clone()] {
+                    let asked = asked.about(id);
+                    let reply = asked.send(&client, row.get("method"), row.get("path"), None, body.clone()).await;
+                    if !is_the_refusal(&reply) {
+                        let (method, path) = (row.get("method"), row.get("path"));
+                        problems.push(format!("{column}: {method} {path} of {id} with {body:?}: {}", told(&reply)));
+                    }
+                }
+                if !row.get("path").contains("{id}") {
+                    break;
+                }
+            }
         }
     }
+    assert!(problems.is_empty(), "{} answers are wrong:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_around_a_request_is_no_answer_for_who_may_not() {
+    let table = Table::read("roles.csv");
+    let house = House::new(&table).await;
+    for column in ["Reader", "nobody"] {
+        let number = house.columns.iter().position(|name| name == column).expect("a column");
+        let client = house.client(number, 0).await;
+        let post = |path: &str| client.request("POST", path);
+        for (what, request) in [
+            ("a bad ring", post("/keys").header("X-Kms-Key-Ring", "a b").body("{}")),
+            ("an encoding", post("/keys").header("Content-Encoding", "gzip").body("{}")),
+            ("a long body", post("/keys").body(vec![b' '; (1 << 20) + 1])),
+            ("a bad query", client.request("DELETE", "/keys/no-such-alias?force=perhaps")),
+        ] {
+            let reply = reply(request).await;
+            assert!(is_the_refusal(&reply), "{column}: {what}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_token_gets_the_same_answer_everywhere() {
+    let table = Table::read("roles.csv");
+    let house = House::new(&table).await;
+    for row in table.rows() {
+        let asked = house.prepare(row).await;
+        for body in [asked.body(row.get("body")), Some("{\"broken".to_owned())] {
+            let method = reqwest::Method::from_bytes(row.get("method").as_bytes()).unwrap();
+            let request = house.manager.http.request(method, asked.url(&house.manager, row.get("path")));
+            let reply = reply(request.body(body.unwrap_or_default())).await;
+            assert!(is_the_refusal(&reply), "{} {}: {reply:?}", row.get("method"), row.get("path"));
+        }
+    }
+}
+
+/// The rings and keys of `scopes.csv`.
+struct Parts {
+    mine: String,
+    theirs: String,
+}
+
+impl Parts {
+    async fn make(manager: &Client) -> Self {
+        for ring in ["mine", "theirs"] {
+            assert_eq!(manager.send("POST", &format!("/key_rings/{ring}"), None).await.status, 201);
+        }
+        let mine = Asked::key_in(manager, Some("mine")).await;
+        assert_eq!(manager.send("POST", &format!("/keys/{mine}/aliases/my-alias"), None).await.status, 201);
+        Self { mine, theirs: Asked::key_in(manager, Some("theirs")).await }
+    }
+
+    /// What those of the column `who` have been given.
+    fn grants(&self) -> [(&'static str, String); 9] {
+        let on = |role: &str, more: &str| format!("{{ roles = [\"{role}\"], instance = \"{INSTANCE}\"{more} }}");
+        let key = format!(", key = \"{}\"", self.mine);
+        let ring = |ring: &str| format!(", key_ring = \"{ring}\"");
+        let manager_and = |other: String| format!("{}, {other}", on("Manager", &ring("mine")));
+        [
+            ("elsewhere", identity("Manager", OTHER_INSTANCE)),
+            ("everywhere", "{ roles = [\"Reader\"] }".to_owned()),
+            ("ring", on("Manager", &ring("mine"))),
+            ("rings", manager_and(on("Manager", &ring("theirs")))),
+            ("split", manager_and(on("Reader", &ring("theirs")))),
+            ("key", on("Manager", &key)),
+            ("key-in-ring", on("Manager", &format!("{key}{}", ring("theirs")))),
+            ("reader-and-key", format!("{}, {}", on("Reader", ""), on("Manager", &key))),
+            ("ring-reader", on("Reader", &ring("mine"))),
+        ]
+    }
+
+    fn fill(&self, text: &str) -> String {
+        let names = [
+            ("{mine}", self.mine.as_str()),
+            ("{theirs}", &self.theirs),
+            ("{alias}", "my-alias"),
+            ("{missing}", "11111111-2222-4333-8444-555555555555"),
+        ];
+        names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+    }
+}
+
+#[tokio::test]
+async fn a_role_on_a_part_of_an_instance_holds_there_and_nowhere_else() {
+    // A role can be given on a key only once the key is there.
+    let (place, _) = place_with(&[]);
+    let config = place.path().join("plugins.toml");
+    let gateway = Gateway::start_configured(&config).await;
+    let parts = Parts::make(&gateway.client_with(&place.api_key, 0).await).await;
+    assert_eq!(gateway.stop().await, Some(0));
+
+    let grants = parts.grants();
+    let api_keys = grants::give(&place, &grants);
+    let gateway = Gateway::start_configured(&config).await;
+    let asked = Asked::nothing();
+    let mut problems = Vec::new();
+    for row in Table::read("scopes.csv").rows() {
+        let who = grants.iter().position(|(name, _)| *name == row.get("who")).expect("somebody of this name");
+        let instance = usize::from(row.get("instance") == "2");
+        let client = gateway.client_with(&api_keys[who], instance).await;
+        let path = format!("/api/v2{}", parts.fill(row.get("path")));
+        let header = Some(row.get("header")).filter(|header| *header != "-");
+        let reply = asked.send(&client, row.get("method"), &path, header, asked.body(row.get("body"))).await;
+        if !answers(&reply, row.get("answer")) {
+            let (who, method, wanted) = (row.get("who"), row.get("method"), row.get("answer"));
+            problems.push(format!("{who}: {method} {path} ({header:?}): {wanted} was to come, and {}", told(&reply)));
+        }
+    }
+    assert!(problems.is_empty(), "{} rows are wrong:\n{}", problems.len(), problems.join("\n"));
 }

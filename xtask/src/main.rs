@@ -1,6 +1,7 @@
 //! Everything that is done to this repository: `cargo xtask COMMAND`.
 
 mod bench;
+mod clients;
 mod plugins;
 mod project;
 mod serve;

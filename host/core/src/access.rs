@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{InstanceId, KeyRingId};
 use crate::key::Key;
+use crate::policy::InstancePolicies;
 
 /// What kind of caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,66 @@ actions! {
     Rewrap = "kms.secrets.rewrap", "kms.secrets.rewrap";
     /// `POST /keys/{id}/actions/rotate`
     Rotate = "kms.secrets.rotate", "kms.secrets.rotate";
+    /// `POST /keys_with_policy_overrides`
+    CreateWithOverrides = "kms.secrets-with-policy-overrides.create", "kms.secrets-with-policy-overrides.create";
+    /// `PATCH /keys/{id}`
+    Patch = "kms.secrets.patch", "kms.secrets.patch";
+    /// `POST /keys/{id}/restore`
+    Restore = "kms.secrets.restore", "kms.secrets.restore";
+    /// `DELETE /keys/{id}/purge`
+    Purge = "kms.secrets.purge", "kms.secrets.purge";
+    /// `POST /keys/{id}/actions/enable`
+    Enable = "kms.secrets.enable", "kms.secrets.enable";
+    /// `POST /keys/{id}/actions/disable`
+    Disable = "kms.secrets.disable", "kms.secrets.disable";
+    /// `POST /keys/{id}/actions/setKeyForDeletion`
+    SetKeyForDeletion = "kms.secrets.setkeyfordeletion", "kms.secrets.setkeyfordeletion";
+    /// `POST /keys/{id}/actions/unsetKeyForDeletion`
+    UnsetKeyForDeletion = "kms.secrets.unsetkeyfordeletion", "kms.secrets.unsetkeyfordeletion";
+    /// `POST /keys/{id}/actions/sync`
+    Sync = "kms.secrets.sync", "kms.secrets.sync";
+    /// `GET /keys/{id}/policies`
+    ReadPolicies = "kms.policies.read", "kms.policies.read";
+    /// `PUT /keys/{id}/policies`
+    WritePolicies = "kms.policies.write", "kms.policies.write";
+    /// `GET /instance/policies`
+    ReadInstancePolicies = "kms.instancepolicies.read", "kms.instance-policies.read";
+    /// `PUT /instance/policies`
+    WriteInstancePolicies = "kms.instancepolicies.write", "kms.instance-policies.write";
+    /// `GET /instance/allowed_ip_port`
+    ReadAllowedIpPort = "kms.instance.readallowedipport", "kms.instance-allowed-ip-port.read";
+    /// `POST /import_token`
+    CreateImportToken = "kms.importtoken.create", "kms.import-token.create";
+    /// `GET /import_token`
+    ReadImportToken = "kms.importtoken.read", "kms.import-token.read";
+    /// `POST /keys/{id}/registrations/{crn}`
+    CreateRegistration = "kms.registrations.create", "kms.registrations.create";
+    /// `PATCH /keys/{id}/registrations/{crn}`
+    MergeRegistration = "kms.registrations.merge", "kms.registrations.merge";
+    /// `PUT /keys/{id}/registrations/{crn}`
+    WriteRegistration = "kms.registrations.write", "kms.registrations.write";
+    /// `DELETE /keys/{id}/registrations/{crn}`
+    DeleteRegistration = "kms.registrations.delete", "kms.registrations.delete";
+    /// `POST /keys/{id}/registrations?action=deactivate`. The documents name no IAM action for it.
+    DeactivateRegistration = "kms.registrations.write", "kms.registrations.deactivate";
+    /// `GET /keys/{id}/registrations` and `GET /keys/registrations`
+    ListRegistrations = "kms.registrations.list", "kms.registrations.list";
+    /// `POST /event_ack`
+    AcknowledgeEvent = "kms.secrets.eventack", "kms.secrets-event.ack";
+    /// `GET /keygate/v1/events`: what adopters have not acknowledged yet. Keygate's own.
+    ListEvents = "kms.events.list", "kms.events.list";
+    /// `POST /keys/{id}/aliases/{alias}`
+    CreateAlias = "kms.secrets.createalias", "kms.secrets-alias.create";
+    /// `DELETE /keys/{id}/aliases/{alias}`
+    DeleteAlias = "kms.secrets.deletealias", "kms.secrets-alias.delete";
+    /// `GET /key_rings`
+    ListKeyRings = "kms.keyrings.list", "kms.key-rings.list";
+    /// `POST /key_rings/{id}`
+    CreateKeyRing = "kms.keyrings.create", "kms.key-rings.create";
+    /// `DELETE /key_rings/{id}`
+    DeleteKeyRing = "kms.keyrings.delete", "kms.key-rings.delete";
+    /// A key's expiration date has come. The gateway's own doing: nobody asks for it.
+    Expire = "kms.secrets.expire", "kms.secrets.expire";
 }
 
 /// The question.
@@ -135,6 +196,8 @@ pub struct AccessRequest<'a> {
     pub key_ring: Option<&'a KeyRingId>,
     /// The key, where there is one.
     pub key: Option<&'a Key>,
+    /// The policies of the instance.
+    pub policies: &'a InstancePolicies,
     /// What the request calls it.
     pub key_name: Option<&'a str>,
     /// Where from.

@@ -29,8 +29,15 @@ impl Severity {
     /// Of an action that succeeded, or failed for a reason that is nobody's concern.
     pub const fn of(action: Action) -> Self {
         match action {
-            Action::Delete => Self::Critical,
-            Action::Rotate => Self::Warning,
+            Action::Delete | Action::Purge | Action::DeleteRegistration => Self::Critical,
+            Action::Rotate
+            | Action::Restore
+            | Action::Enable
+            | Action::Disable
+            | Action::SetKeyForDeletion
+            | Action::UnsetKeyForDeletion
+            | Action::WritePolicies
+            | Action::WriteInstancePolicies => Self::Warning,
             _ => Self::Normal,
         }
     }
@@ -59,6 +66,11 @@ pub struct Initiator {
 }
 
 impl Initiator {
+    /// The gateway itself, at work without being asked.
+    pub fn gateway() -> Self {
+        Self { id: "keygate".to_owned(), name: None, service: Some("kms".to_owned()) }
+    }
+
     /// Somebody without a valid access token.
     pub fn unknown() -> Self {
         Self { id: "unknown".to_owned(), name: None, service: None }

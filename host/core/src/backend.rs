@@ -1,6 +1,9 @@
 //! The port to the crypto backends: whoever implements it holds key material; whoever calls it never sees any.
 
+use std::fmt;
 use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use crate::fault::Fault;
 use crate::future::BoxFuture;
@@ -52,7 +55,7 @@ impl Algorithm {
 pub struct KeySpec {
     /// Of what.
     pub algorithm: Algorithm,
-    /// How big, a multiple of 8.
+    /// How big, a multiple of 8. 0 is for [`CryptoBackend::open_import`]: whatever comes out.
     pub bits: u32,
     /// What for.
     pub kind: KeyKind,
@@ -102,19 +105,39 @@ pub struct KeyPair {
     pub public: Vec<u8>,
 }
 
-/// Material that came under an import token.
-#[derive(Clone, Debug)]
+/// What was opened out of an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// The key, as the backend keeps it.
+    pub reference: Vec<u8>,
+    /// Its size in bits: 128, 192 or 256.
+    pub bits: u32,
+}
+
+/// Material that came under an import token. `Debug` shows sizes only.
+#[derive(Clone)]
 pub struct ImportEnvelope {
-    /// `RSAES_OAEP_SHA_256` or `RSAES_OAEP_SHA_1`.
+    /// `RSAES_OAEP_SHA_256` (the nonce under AES-GCM) or `RSAES_OAEP_SHA_1` (under AES-CBC).
     pub algorithm: String,
     /// The material, encrypted to the token's public key.
     pub encrypted_key: Vec<u8>,
     /// The nonce, encrypted under the material.
     pub encrypted_nonce: Vec<u8>,
-    /// 12 or 16 bytes.
+    /// 12 bytes for GCM, 16 for CBC.
     pub iv: Vec<u8>,
-    /// The nonce that must come out.
-    pub expected_nonce: Vec<u8>,
+    /// The nonce that must come out, 1 to 64 bytes. Wiped.
+    pub expected_nonce: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ImportEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportEnvelope")
+            .field("algorithm", &self.algorithm)
+            .field("encrypted_key", &self.encrypted_key.len())
+            .field("encrypted_nonce", &self.encrypted_nonce.len())
+            .field("iv", &self.iv.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why an import token was refused.
@@ -122,7 +145,7 @@ pub struct ImportEnvelope {
 pub enum ImportRejection {
     /// The encrypted key is not one.
     Material,
-    /// The nonce does not open.
+    /// The nonce does not open, or the iv is none; with CBC also that it is another nonce.
     NonceIv,
     /// It is another nonce.
     Nonce,
@@ -254,7 +277,8 @@ pub trait CryptoBackend: Send + Sync {
     /// `len` (0 to 4,096) random bytes.
     fn random<'a>(&'a self, call: Call<'a>, len: u32) -> BoxFuture<'a, BackendResult<SecretBytes>>;
 
-    /// Makes a key pair for an import token.
+    /// Makes a key pair for an import token; `algorithm` is `RSA-4096`. Takes seconds, and has a limit of its own
+    /// (`limits.slow_deadline` of the plugin): for work in the background.
     fn create_import_key<'a>(
         &'a self,
         call: Call<'a>,
@@ -262,7 +286,7 @@ pub trait CryptoBackend: Send + Sync {
         algorithm: &'a str,
     ) -> BoxFuture<'a, BackendResult<KeyPair>>;
 
-    /// Opens an import; returns the key-ref of what was in it.
+    /// Opens an import; returns what was in it. `spec.bits` 0: any size of the algorithm will do.
     fn open_import<'a>(
         &'a self,
         call: Call<'a>,
@@ -270,5 +294,5 @@ pub trait CryptoBackend: Send + Sync {
         identity: KeyIdentity,
         spec: KeySpec,
         envelope: &'a ImportEnvelope,
-    ) -> BoxFuture<'a, BackendResult<Vec<u8>>>;
+    ) -> BoxFuture<'a, BackendResult<Imported>>;
 }

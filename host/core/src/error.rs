@@ -48,10 +48,32 @@ reason_codes! {
     InvalidHeader = "INVALID_HEADER_ERR",
     /// A part of the access token that must be there is not.
     BearerSubExtraction = "BEARER_SUB_EXTRACTION_ERR",
+    /// A CRN cannot be.
+    InvalidParam = "INVALID_PARAM_ERR",
+    /// There are more keys than a search looks through.
+    SearchTooBroad = "KEY_SEARCH_TOO_BROAD",
+    /// `collectionTotal` is not the number of resources.
+    CollectionTotalMismatch = "COLLECTION_TOTAL_MISMATCH_ERR",
+    /// The policy in the body is not the one in the query.
+    BodyQueryParamMismatch = "BODY_QUERY_PARAM_MISMATCH_ERR",
+    /// With `?policy=` there is exactly one resource.
+    CollectionSize = "NUM_COLLECTION_RESOURCE_ERR",
     /// Only root keys can.
     KeyRootRequired = "KEY_ROOT_REQ_ERR",
+    /// The same, of registrations.
+    KeyRootRequiredToRegister = "KEY_ROOT_REQ_REG_ERR",
+    /// A registration does not go back to an older key version.
+    KeyVersionInvalid = "KEY_VERSION_INVALID",
     /// An imported key is rotated with new material only.
     KeyPayloadRequired = "KEY_PAYLOAD_REQ_ERR",
+    /// A generated key is restored without material.
+    KeyImportRequired = "KEY_IMPT_REQ_ERR",
+    /// An expired key is not restored.
+    KeyExpired = "KEY_EXPIRED_ERR",
+    /// Too long after the deletion.
+    RestoreExpired = "KEY_RESTORE_EXPIRED",
+    /// An instance policy that this gateway's configuration rules out.
+    ConfigRuleConflict = "CONFIG_RULE_CONFLICT_ERR",
     /// The caller may not. (Left out of the body.)
     Unauthorized = "UNAUTHORIZED_ERR",
     /// No such key in this instance and ring.
@@ -60,8 +82,34 @@ reason_codes! {
     InstanceNotFound = "INSTANCE_NOT_FOUND_ERR",
     /// No import token in this instance.
     ImportTokenNotFound = "IMPORT_TOKEN_NOT_FOUND_ERR",
+    /// The import token holds no longer, or was fetched as often as it may be.
+    ImportTokenExpired = "IMPORT_TOKEN_EXPIRED_ERR",
     /// No such ring.
     KeyRingNotFound = "KEY_RING_NOT_FOUND_ERR",
+    /// There are as many rings as there may be.
+    KeyRingQuota = "KEY_RING_RESOURCE_QUOTA_ERR",
+    /// There are keys in the ring.
+    KeyRingNotEmpty = "KEY_RING_NOT_EMPTY_ERR",
+    /// There are keys in the ring that are not deleted.
+    KeyRingKeysNotDeleted = "KEY_RING_KEYS_NOT_DELETED_ERR",
+    /// No such alias.
+    AliasNotFound = "ALIAS_NOT_FOUND_ERR",
+    /// No such registration.
+    RegistrationNotFound = "REGISTRATION_NOT_FOUND_ERR",
+    /// There is one already, and it says something else.
+    RegistrationDuplicate = "REGISTRATION_DUP_ERR",
+    /// Not in this state of the registration.
+    RegistrationState = "REG_INVALID_STATE_ERR",
+    /// No such event, or it was acknowledged before.
+    EventNotFound = "EVENT_NOT_FOUND",
+    /// The key is deleted by one person.
+    NotDualAuth = "NOT_DUAL_AUTH_ERR",
+    /// The key is deleted by two people, and nobody else has authorized it.
+    AuthorizationsNotMet = "AUTHORIZATIONS_NOT_MET",
+    /// The key protects a resource.
+    ProtectedResource = "PROTECTED_RESOURCE_ERR",
+    /// The key protects a resource that is under a retention policy.
+    DeletionPrevented = "PREV_KEY_DEL_ERR",
     /// Not in this state.
     KeyActionInvalidState = "KEY_ACTION_INVALID_STATE_ERR",
     /// The same, of policies and registrations.
@@ -78,6 +126,8 @@ reason_codes! {
     AliasQuota = "KEY_ALIAS_QUOTA_ERR",
     /// The key has as many versions as it can have.
     VersionQuota = "KEY_VERSION_QUOTA_ERR",
+    /// The key has as many registrations as it can have.
+    RegistrationQuota = "REGISTRATION_QUOTA_ERR",
     /// Another change came first.
     Conflict = "CONFLICT_ERR",
     /// The ciphertext is not this key's, is damaged, or the AAD is another.
@@ -98,6 +148,8 @@ reason_codes! {
     BodyTooLarge = "BODY_TOO_LARGE_ERR",
     /// The body is of a type or encoding that is not understood.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE_ERR",
+    /// The client takes no type of answer that this API has.
+    NotAcceptable = "NOT_ACCEPTABLE_ERR",
     /// A rule failed, so the answer is no.
     PolicyFault = "POLICY_FAULT_ERR",
     /// A rule asks for something that this gateway does not know how to do, so the answer is no.
@@ -109,6 +161,8 @@ reason_codes! {
 pub enum Target {
     /// A field of the body.
     Field(String),
+    /// A parameter, of the path or of the query: what a CRN is to the API.
+    Param(String),
     /// A query parameter.
     QueryParam(String),
     /// A part of the path.
@@ -148,6 +202,13 @@ impl Reason {
         self
     }
 
+    /// The same, about a parameter that is a CRN.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>) -> Self {
+        self.target = Some(Target::Param(name.into()));
+        self
+    }
+
     /// The same, about a part of the path.
     #[must_use]
     pub fn path(mut self, name: impl Into<String>) -> Self {
@@ -178,6 +239,12 @@ pub enum Error {
     /// Too many requests at once. Nothing was done.
     #[error("busy")]
     Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The instance, or the caller, makes more requests than it may. Nothing was done.
+    #[error("too many requests")]
+    TooManyRequests {
         /// When to try again.
         retry_after: Duration,
     },
@@ -225,6 +292,7 @@ impl Error {
             Self::Unauthenticated(_) => Cause::Unauthenticated,
             Self::Denied(denial) => Cause::Denied { kind: denial.kind, code: denial.code.clone() },
             Self::Busy { .. } => Cause::Busy,
+            Self::TooManyRequests { .. } => Cause::TooManyRequests,
             Self::Unavailable { .. } => Cause::Unavailable,
             Self::Unfinished => Cause::Unfinished,
             Self::Unrecorded(_) => Cause::Unrecorded,
@@ -256,6 +324,8 @@ pub enum Cause {
     },
     /// Too much at once.
     Busy,
+    /// More requests than the instance, or the caller, may make.
+    TooManyRequests,
     /// A part is away.
     Unavailable,
     /// Not ready in time; the work goes on.
@@ -286,6 +356,19 @@ impl From<StoreError> for Error {
             )
             .field("aliases")
             .into(),
+            StoreError::RingMissing(ring) => {
+                Reason::new(ReasonCode::KeyRingNotFound, format!("There is no key ring '{ring}' in this instance"))
+                    .header("X-Kms-Key-Ring")
+                    .into()
+            }
+            StoreError::RingInUse(ring) => Self::refused(
+                ReasonCode::KeyRingNotEmpty,
+                format!("The key ring '{ring}' has keys in it; move them to another ring, or delete them, first"),
+            ),
+            StoreError::RingQuota(most) => Self::refused(
+                ReasonCode::KeyRingQuota,
+                format!("An instance has at most {most} key rings beside `default`; delete one that is not needed"),
+            ),
             StoreError::Unavailable(detail) => Self::Unavailable { what: "store".to_owned(), detail },
             StoreError::Corrupt(detail) => Self::Internal(format!("the store is damaged: {detail}")),
         }

@@ -74,6 +74,14 @@ uuid_id!(
     /// One version of a key.
     VersionId
 );
+uuid_id!(
+    /// A key policy.
+    PolicyId
+);
+uuid_id!(
+    /// Something that happened to a registered key, for its adopter to acknowledge.
+    EventId
+);
 
 impl KeyId {
     /// The id of the key's first version, which is the key's own.
@@ -104,7 +112,7 @@ fn parse_hyphenated(text: &str) -> Result<Uuid, uuid::Error> {
 pub struct Alias(String);
 
 /// Words that are parts of the API's paths and so cannot name a key.
-const RESERVED_ALIASES: [&str; 16] = [
+pub const RESERVED_ALIASES: [&str; 16] = [
     "allowed_ip",
     "key",
     "keys",

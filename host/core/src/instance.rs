@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{InstanceId, KeyId};
+use crate::ids::{InstanceId, KeyId, PolicyId};
 
 /// A Key Protect service instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ impl Instance {
     /// The instance's own CRN.
     pub fn crn(&self) -> String {
         format!("crn:v1:bluemix:public:kms:{}:a/{}:{}::", self.region, self.account, self.id)
+    }
+
+    /// The CRN of a key policy in it (`api-v2: PUT /keys/{id}/policies`).
+    pub fn policy_crn(&self, policy: PolicyId) -> String {
+        format!("crn:v1:bluemix:public:kms:{}:a/{}:{}:policy:{}", self.region, self.account, self.id, policy)
     }
 
     /// The CRN of a key in it (`api-v2: POST /keys`).

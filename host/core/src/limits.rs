@@ -31,10 +31,20 @@ pub struct Limits {
     pub max_body: usize,
     /// The most aliases a key can have. 5.
     pub aliases_per_key: usize,
+    /// The most key rings an instance can have, beside `default`. 50.
+    pub rings_per_instance: usize,
+    /// The most keys a search looks through. 5,000.
+    pub searchable_keys: usize,
+    /// How many key pairs for import tokens are kept ready for each backend. 1.
+    pub import_keys_ready: usize,
+    /// How often the gateway looks for what has come due: expirations, rotations, purges. 30 seconds.
+    pub tend_interval: Duration,
     /// The most AAD entries a request can have. 32; the API publishes none.
     pub aad_entries: usize,
     /// The most versions a key can have. 10,000.
     pub versions_per_key: u32,
+    /// The most registrations a key can have. 1,000; the API publishes none.
+    pub registrations_per_key: usize,
 }
 
 impl Default for Limits {
@@ -51,8 +61,13 @@ impl Default for Limits {
             max_plaintext: 32 * 1024,
             max_body: 1024 * 1024,
             aliases_per_key: 5,
+            rings_per_instance: 50,
+            searchable_keys: 5_000,
+            import_keys_ready: 1,
+            tend_interval: Duration::from_secs(30),
             aad_entries: 32,
             versions_per_key: 10_000,
+            registrations_per_key: 1_000,
         }
     }
 }

@@ -7,15 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Network, Principal, Verdict};
+use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Network, Principal, RuleAnswer, Verdict};
 use crate::audit::{AuditEvent, Initiator, Outcome, Severity};
 use crate::backend::{Call, CryptoBackend};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::{InstanceId, KeyId, KeyRingId, KeySelector};
+use crate::import_token::ReadyPairs;
 use crate::instance::{Instance, Instances};
-use crate::key::Key;
+use crate::key::{Key, KeyState};
 use crate::limits::Limits;
+use crate::ops::material::Material;
+use crate::policy::InstancePolicies;
 use crate::ports::{AuditSink, Backends, Clock, Entropy, PolicyGate};
 use crate::store::KeyStore;
 
@@ -37,6 +40,8 @@ pub struct Gateway {
     pub instances: Instances,
     /// Timers and quotas.
     pub limits: Limits,
+    /// Key pairs for import tokens, made ahead.
+    pub import_keys: ReadyPairs,
 }
 
 /// What is known of a request before anybody looks at what it wants.
@@ -72,18 +77,41 @@ impl RequestContext {
 pub struct Ask<'a> {
     action: Action,
     key: Option<&'a KeySelector>,
+    ring: Option<&'a KeyRingId>,
+    beyond_rings: bool,
     attributes: Vec<(&'static str, String)>,
 }
 
 impl<'a> Ask<'a> {
-    /// Something about the instance as a whole.
+    /// Something about the instance as a whole, or about that part of it that the request names as its ring.
     pub fn instance(action: Action) -> Self {
-        Self { action, key: None, attributes: Vec::new() }
+        Self { action, key: None, ring: None, beyond_rings: false, attributes: Vec::new() }
+    }
+
+    /// Something about the instance that no ring has a part in. The rules are told of no ring, whichever the request
+    /// names: or a role on one ring would do for all of them.
+    pub fn beyond_rings(action: Action) -> Self {
+        Self { beyond_rings: true, ..Self::instance(action) }
     }
 
     /// Something about one key.
     pub fn key(action: Action, key: &'a KeySelector) -> Self {
-        Self { action, key: Some(key), attributes: Vec::new() }
+        Self { key: Some(key), ..Self::instance(action) }
+    }
+
+    /// Something about a key ring itself.
+    pub fn ring(action: Action, ring: Option<&'a KeyRingId>) -> Self {
+        Self { ring, ..Self::instance(action) }
+    }
+
+    /// Adds what the rules must know of new material: whether it comes from outside, and whether under an import token.
+    #[must_use]
+    pub fn material(self, material: Option<&Material>) -> Self {
+        let ask = self.with("new-key.imported", material.is_some());
+        match material {
+            Some(material) => ask.with("import-token", material.under_token()),
+            None => ask,
+        }
     }
 
     /// Adds a fact for the rules.
@@ -100,11 +128,23 @@ pub struct Admitted {
     pub now: Timestamp,
     /// The instance.
     pub instance: Instance,
+    /// Its policies.
+    pub policies: Arc<InstancePolicies>,
     key: Option<Key>,
+    /// The state of `key` in the store, where it may be Active still though its time has come.
+    stored: KeyState,
     ring: Option<KeyRingId>,
 }
 
 impl Admitted {
+    /// A change of the key that leaves its state alone, as it is to be committed. That a key whose time has come becomes
+    /// Deactivated is for the gateway to note, with an audit event of its own, and not for whoever changes it before.
+    /// [`settle`] is the way back, for what is answered.
+    #[must_use]
+    pub fn as_stored(&self, changed: Key) -> Key {
+        Key { state: self.stored, ..changed }
+    }
+
     /// The key that the request names.
     ///
     /// # Errors
@@ -150,6 +190,13 @@ impl<T> Done<T> {
         Done { value: f(self.value), key: self.key, request: self.request, response: self.response }
     }
 
+    /// One more fact of the request.
+    #[must_use]
+    pub fn asked(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.request.push((name, value.to_string()));
+        self
+    }
+
     /// One more fact of the answer.
     #[must_use]
     pub fn tell(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -172,19 +219,48 @@ impl Gateway {
         self.audit.reserve()?;
         let now = self.clock.now();
         let resolved = match ask.key {
-            Some(selector) => self.resolve(cx, selector, now).await,
+            Some(selector) => self.resolve(cx, selector).await,
             None => Ok(None),
         };
-        // A store that fails is told to nobody who may not ask: the chain decides without the key then.
-        let known = resolved.as_ref().ok().and_then(Option::as_ref);
-        let key_id = known.map(|key| key.id);
-        let decision = self.decide(cx, &ask, known, now).await;
-        let admitted = permit(&decision).and_then(|()| self.admit(cx, &ask, resolved?, now));
+        let policies = self.store.policies(cx.instance).await;
+        // A store that fails is told to nobody who may not ask: the chain decides without what it holds then, and
+        // whatever it says, nothing is done.
+        let known = resolved.as_ref().ok().and_then(Option::as_ref).map(|key| settle(key.clone(), now));
+        let key_id = known.as_ref().map(|key| key.id);
+        let decision = self.decide(cx, &ask, known.as_ref(), policies.as_deref().unwrap_or(&NO_POLICIES), now).await;
+        let admitted = permit(&decision).and_then(|()| self.admit(cx, &ask, resolved?, policies?, now));
         let outcome = match admitted {
             Ok(admitted) => work(admitted).await,
             Err(error) => Err(error),
         };
-        let event = self.event(cx, ask.action, now, decision, key_id, &outcome);
+        let event = self.event(Known::of(cx), ask.action, now, decision.trail, key_id, &outcome);
+        match (self.audit.record(&event).await, outcome) {
+            (Ok(()), outcome) => outcome.map(|done| done.value),
+            (Err(lost), Ok(_)) => Err(Error::Unrecorded(lost.0)),
+            (Err(lost), Err(_)) => Err(lost.into()),
+        }
+    }
+
+    /// Does what comes to a key by itself, and keeps its audit event. Nobody asked, so no rule is: the key's own policy
+    /// has said it all.
+    ///
+    /// # Errors
+    /// What `work` fails with; `Unavailable`, with nothing done, when the audit log cannot be reached.
+    pub async fn by_itself<T, F>(&self, action: Action, request_id: &str, key: &Key, work: F) -> Result<T, Error>
+    where
+        F: AsyncFnOnce(Timestamp) -> Result<Done<T>, Error>,
+    {
+        self.audit.reserve()?;
+        let now = self.clock.now();
+        let outcome = work(now).await;
+        let known = Known {
+            correlation_id: request_id,
+            initiator: Initiator::gateway(),
+            network: Network::default(),
+            instance: key.instance,
+            request_uri: "",
+        };
+        let event = self.event(known, action, now, Vec::new(), Some(key.id), &outcome);
         match (self.audit.record(&event).await, outcome) {
             (Ok(()), outcome) => outcome.map(|done| done.value),
             (Err(lost), Ok(_)) => Err(Error::Unrecorded(lost.0)),
@@ -203,24 +279,33 @@ impl Gateway {
         })
     }
 
-    async fn resolve(&self, cx: &RequestContext, key: &KeySelector, now: Timestamp) -> Result<Option<Key>, Error> {
+    /// The key as the store has it.
+    async fn resolve(&self, cx: &RequestContext, key: &KeySelector) -> Result<Option<Key>, Error> {
         let found = match key {
             KeySelector::Id(id) => self.store.key(cx.instance, *id).await?,
             KeySelector::Alias(alias) => self.store.key_by_alias(cx.instance, alias).await?,
             KeySelector::Impossible(_) => None,
         };
-        Ok(found.filter(|key| cx.ring.as_ref().is_none_or(|ring| *ring == key.ring)).map(|key| settle(key, now)))
+        Ok(found.filter(|key| cx.ring.as_ref().is_none_or(|ring| *ring == key.ring)))
     }
 
-    async fn decide(&self, cx: &RequestContext, ask: &Ask<'_>, key: Option<&Key>, now: Timestamp) -> Decision {
+    async fn decide(
+        &self,
+        cx: &RequestContext,
+        ask: &Ask<'_>,
+        key: Option<&Key>,
+        policies: &InstancePolicies,
+        now: Timestamp,
+    ) -> Decision {
         let key_name = ask.key.map(ToString::to_string);
         let request = AccessRequest {
             request_id: &cx.correlation_id,
             action: ask.action,
             principal: &cx.principal,
             instance: cx.instance,
-            key_ring: key.map(|key| &key.ring).or(cx.ring.as_ref()),
+            key_ring: key.map(|key| &key.ring).or(ask.ring).or(cx.ring.as_ref().filter(|_| !ask.beyond_rings)),
             key,
+            policies,
             key_name: key_name.as_deref(),
             network: &cx.network,
             timeout: cx.timeout,
@@ -230,7 +315,14 @@ impl Gateway {
         self.gate.decide(&request).await
     }
 
-    fn admit(&self, cx: &RequestContext, ask: &Ask<'_>, key: Option<Key>, now: Timestamp) -> Result<Admitted, Error> {
+    fn admit(
+        &self,
+        cx: &RequestContext,
+        ask: &Ask<'_>,
+        key: Option<Key>,
+        policies: Arc<InstancePolicies>,
+        now: Timestamp,
+    ) -> Result<Admitted, Error> {
         let instance = self.instances.get(cx.instance).ok_or_else(|| {
             Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").header("Bluemix-Instance")
         })?;
@@ -241,30 +333,32 @@ impl Gateway {
             let text = "A key is named by its id (a UUID) or by an alias ([A-Za-z0-9_-], 2 to 90 characters)";
             return Err(Reason::new(ReasonCode::InvalidPathParam, text).path("id").into());
         }
-        Ok(Admitted { now, instance: instance.clone(), key, ring: cx.ring.clone() })
+        let stored = key.as_ref().map_or(KeyState::Active, |key| key.state);
+        let key = key.map(|key| settle(key, now));
+        Ok(Admitted { now, instance: instance.clone(), policies, key, stored, ring: cx.ring.clone() })
     }
 
     fn event<T>(
         &self,
-        cx: &RequestContext,
+        known: Known<'_>,
         action: Action,
         now: Timestamp,
-        decision: Decision,
+        trail: Vec<RuleAnswer>,
         key: Option<KeyId>,
         outcome: &Result<Done<T>, Error>,
     ) -> AuditEvent {
         let mut event = AuditEvent {
             at: now,
-            correlation_id: cx.correlation_id.clone(),
+            correlation_id: known.correlation_id.to_owned(),
             action: action.event().to_owned(),
             outcome: Outcome::Success,
             severity: Severity::of(action),
-            initiator: Initiator::from(&cx.principal),
-            network: cx.network.clone(),
-            instance: Some(cx.instance),
+            initiator: known.initiator,
+            network: known.network,
+            instance: Some(known.instance),
             key,
-            request_uri: cx.request_uri.clone(),
-            trail: decision.trail,
+            request_uri: known.request_uri.to_owned(),
+            trail,
             request: Vec::new(),
             response: Vec::new(),
         };
@@ -281,6 +375,30 @@ impl Gateway {
             }
         }
         event
+    }
+}
+
+/// What the chain decides by where the policies cannot be read. Nothing comes of it.
+static NO_POLICIES: InstancePolicies = InstancePolicies { policies: Vec::new(), revision: 0 };
+
+/// What an event tells of whoever caused it.
+struct Known<'a> {
+    correlation_id: &'a str,
+    initiator: Initiator,
+    network: Network,
+    instance: InstanceId,
+    request_uri: &'a str,
+}
+
+impl<'a> Known<'a> {
+    fn of(cx: &'a RequestContext) -> Self {
+        Self {
+            correlation_id: &cx.correlation_id,
+            initiator: Initiator::from(&cx.principal),
+            network: cx.network.clone(),
+            instance: cx.instance,
+            request_uri: &cx.request_uri,
+        }
     }
 }
 

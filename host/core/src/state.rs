@@ -1,5 +1,8 @@
-//! Which action a key's state allows. A pure function of the table in `api-contract`, e.
+//! Which action a key's state allows, and from when on. Pure functions of the table and the timers in `api-contract`, e.
 
+use std::time::Duration;
+
+use crate::clock::Timestamp;
 use crate::error::{Error, ReasonCode};
 use crate::key::{Key, KeyKind, KeyState};
 
@@ -34,9 +37,12 @@ pub enum KeyAction {
     Purge,
     /// Write one of its policies.
     WritePolicy,
+    /// Give it one more alias.
+    AddAlias,
     /// Change its ring.
     ChangeRing,
-    /// Tell the adopters of its state.
+    /// Tell the adopters of its state. Of a deleted key, too: those that missed the deletion are to hear of it
+    /// (`api-v2: POST /keys/{id}/actions/sync` knows no 410, and names deletions among what it waits for).
     Sync,
 }
 
@@ -53,9 +59,10 @@ impl KeyAction {
     const fn allowed_in(self, state: KeyState) -> bool {
         use KeyState::{Active, Deactivated, Destroyed, PreActivation, Suspended};
         match self {
-            Self::Read | Self::ListVersionsOfAnyState => true,
-            Self::Sync | Self::ChangeRing => !matches!(state, Destroyed),
-            Self::Delete => matches!(state, PreActivation | Active | Suspended | Deactivated),
+            Self::Read | Self::ListVersionsOfAnyState | Self::Sync => true,
+            Self::Delete | Self::ChangeRing | Self::AddAlias => {
+                matches!(state, PreActivation | Active | Suspended | Deactivated)
+            }
             Self::ListVersions | Self::Wrap | Self::Disable | Self::AuthorizeDeletion | Self::WritePolicy => {
                 matches!(state, Active)
             }
@@ -66,7 +73,7 @@ impl KeyAction {
     }
 }
 
-/// Checks that a key is of the kind and in the state for an action. Timers are the action's own business.
+/// Checks that a key is of the kind and in the state for an action. For timers see [`check_wait`].
 ///
 /// # Errors
 /// `KEY_ROOT_REQ_ERR` for a standard key where a root key is needed, before any look at its state;
@@ -95,28 +102,47 @@ pub fn check(action: KeyAction, key: &Key) -> Result<(), Error> {
     Err(Error::refused(code, "Key is not in a valid state"))
 }
 
+/// Checks that `wait` has passed since `since`. `why` says what takes its time.
+///
+/// # Errors
+/// `REQ_TOO_EARLY_ERR`, with the seconds that are left, rounded up, and the instant from which on it may be.
+pub fn check_wait(now: Timestamp, since: Timestamp, wait: Duration, why: &str) -> Result<(), Error> {
+    let from = since.plus(wait);
+    if now >= from {
+        return Ok(());
+    }
+    let seconds = from.since(now).as_millis().div_ceil(1000);
+    Err(Error::refused(
+        ReasonCode::TooEarly,
+        format!("{why}; wait {seconds} more seconds, until {}", from.to_rfc3339_millis()),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Error;
 
-    /// The table of `api-contract`, e, a row an action: Active, Suspended, Deactivated, Destroyed.
-    const TABLE: &[(KeyAction, [&str; 4])] = &[
-        (KeyAction::Read, ["ok", "ok", "ok", "ok"]),
-        (KeyAction::ListVersions, ["ok", "state", "state", "deleted"]),
-        (KeyAction::ListVersionsOfAnyState, ["ok", "ok", "ok", "ok"]),
-        (KeyAction::Wrap, ["ok", "state", "state", "deleted"]),
-        (KeyAction::Unwrap, ["ok", "state", "ok", "deleted"]),
-        (KeyAction::Rewrap, ["ok", "state", "ok", "deleted"]),
-        (KeyAction::Rotate, ["ok", "state", "ok", "deleted"]),
-        (KeyAction::Disable, ["ok", "state", "state", "deleted"]),
-        (KeyAction::Enable, ["state", "ok", "state", "deleted"]),
-        (KeyAction::AuthorizeDeletion, ["ok", "state", "state", "deleted"]),
-        (KeyAction::Delete, ["ok", "ok", "ok", "deleted"]),
-        (KeyAction::Restore, ["state", "state", "state", "ok"]),
-        (KeyAction::Purge, ["state", "state", "state", "ok"]),
-        (KeyAction::WritePolicy, ["ok", "invalid", "invalid", "deleted"]),
-        (KeyAction::ChangeRing, ["ok", "ok", "ok", "deleted"]),
+    /// The table of `api-contract`, e, a row an action: Pre-activation, which nobody ever saw, Active, Suspended,
+    /// Deactivated, Destroyed.
+    const TABLE: &[(KeyAction, [&str; 5])] = &[
+        (KeyAction::Read, ["ok", "ok", "ok", "ok", "ok"]),
+        (KeyAction::ListVersions, ["state", "ok", "state", "state", "deleted"]),
+        (KeyAction::ListVersionsOfAnyState, ["ok", "ok", "ok", "ok", "ok"]),
+        (KeyAction::Wrap, ["state", "ok", "state", "state", "deleted"]),
+        (KeyAction::Unwrap, ["state", "ok", "state", "ok", "deleted"]),
+        (KeyAction::Rewrap, ["state", "ok", "state", "ok", "deleted"]),
+        (KeyAction::Rotate, ["state", "ok", "state", "ok", "deleted"]),
+        (KeyAction::Disable, ["state", "ok", "state", "state", "deleted"]),
+        (KeyAction::Enable, ["state", "state", "ok", "state", "deleted"]),
+        (KeyAction::AuthorizeDeletion, ["state", "ok", "state", "state", "deleted"]),
+        (KeyAction::Delete, ["ok", "ok", "ok", "ok", "deleted"]),
+        (KeyAction::Restore, ["state", "state", "state", "state", "ok"]),
+        (KeyAction::Purge, ["state", "state", "state", "state", "ok"]),
+        (KeyAction::WritePolicy, ["invalid", "ok", "invalid", "invalid", "deleted"]),
+        (KeyAction::ChangeRing, ["ok", "ok", "ok", "ok", "deleted"]),
+        (KeyAction::AddAlias, ["ok", "ok", "ok", "ok", "deleted"]),
+        (KeyAction::Sync, ["ok", "ok", "ok", "ok", "ok"]),
     ];
 
     fn word(result: &Result<(), Error>) -> &'static str {
@@ -134,9 +160,8 @@ mod tests {
 
     #[test]
     fn every_cell_of_the_table_holds() {
-        let states = [KeyState::Active, KeyState::Suspended, KeyState::Deactivated, KeyState::Destroyed];
         for (action, row) in TABLE {
-            for (state, expected) in states.into_iter().zip(row) {
+            for (state, expected) in KeyState::ALL.into_iter().zip(row) {
                 let key = Key { state, ..Key::sample(KeyKind::Root) };
                 assert_eq!(word(&check(*action, &key)), *expected, "{action:?} of a key that is {state:?}");
             }
@@ -145,10 +170,36 @@ mod tests {
 
     #[test]
     fn a_standard_key_is_refused_for_what_it_is_before_its_state_is_looked_at() {
-        for state in KeyState::ALL {
-            let key = Key { state, ..Key::sample(KeyKind::Standard) };
-            assert_eq!(word(&check(KeyAction::Wrap, &key)), "root");
-            assert_eq!(word(&check(KeyAction::Read, &key)), "ok");
+        const ROOT_ONLY: [KeyAction; 7] = [
+            KeyAction::Wrap,
+            KeyAction::Unwrap,
+            KeyAction::Rewrap,
+            KeyAction::Rotate,
+            KeyAction::Disable,
+            KeyAction::Enable,
+            KeyAction::Sync,
+        ];
+        for (action, row) in TABLE {
+            for (state, expected) in KeyState::ALL.into_iter().zip(row) {
+                let key = Key { state, ..Key::sample(KeyKind::Standard) };
+                let expected = if ROOT_ONLY.contains(action) { "root" } else { expected };
+                assert_eq!(word(&check(*action, &key)), expected, "{action:?} of a standard key that is {state:?}");
+            }
         }
+    }
+
+    #[test]
+    fn who_comes_too_early_learns_how_long_to_wait() {
+        let since = Timestamp::from_unix_ms(1_790_000_000_000);
+        let wait = Duration::from_secs(30);
+        let at = |ms: u64| check_wait(since.plus(Duration::from_millis(ms)), since, wait, "Patience");
+        assert!(at(30_000).is_ok() && at(30_001).is_ok());
+        for (ms, seconds) in [(29_999, 1), (29_000, 1), (28_999, 2), (0, 30)] {
+            let error = at(ms).unwrap_err();
+            assert_eq!(error.reason_code(), Some(ReasonCode::TooEarly));
+            let text = format!("refused: Patience; wait {seconds} more seconds, until {}", since.plus(wait));
+            assert_eq!(error.to_string(), text);
+        }
+        assert!(check_wait(Timestamp::from_unix_ms(0), since, wait, "a clock that went back").is_err());
     }
 }

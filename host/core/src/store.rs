@@ -1,9 +1,18 @@
 //! The port to the store: keys, their versions and aliases, changed in batches that happen whole or not at all.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
+use crate::crn::{CrnQuery, ResourceCrn};
 use crate::future::BoxFuture;
-use crate::ids::{Alias, InstanceId, KeyId, KeyRingId, VersionId};
-use crate::key::{Key, KeyKind, KeyState, KeyVersion};
+use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
+use crate::import_token::ImportToken;
+use crate::key::{DueKind, Key, KeyVersion};
+use crate::policy::InstancePolicies;
+use crate::registration::{LifecycleEvent, Registration};
+use crate::ring::KeyRing;
+
+pub use crate::query::{KeyFilter, Sort};
 
 /// Why the store did not do it. After any but `Unavailable`, nothing of the batch was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +23,15 @@ pub enum StoreError {
     /// Another key of the instance has this alias.
     #[error("the alias `{0}` is taken")]
     AliasTaken(Alias),
+    /// A key was to be in a ring that is not there.
+    #[error("there is no key ring `{0}`")]
+    RingMissing(KeyRingId),
+    /// A ring was to go that has keys in it.
+    #[error("the key ring `{0}` has keys in it")]
+    RingInUse(KeyRingId),
+    /// There are as many rings as there may be.
+    #[error("there are {0} key rings already")]
+    RingQuota(usize),
     /// The store cannot be reached, or cannot write. Says why, for the operator. Of a commit that fails like this
     /// nobody can say whether it was done: whole or not at all, but which of the two only a look at the store tells.
     #[error("unavailable: {0}")]
@@ -38,7 +56,7 @@ pub enum Change {
     },
     /// A key as it is now to be. The stored one must have the revision before `key.revision`.
     UpdateKey {
-        /// The key. Its aliases are taken, and those it has no longer are freed.
+        /// The key. Its aliases are taken, and those it has no longer are freed. Its ring must be there.
         key: Key,
     },
     /// One more version of a key.
@@ -50,7 +68,7 @@ pub enum Change {
         /// The version. Neither its id nor its sequence may be there already.
         version: KeyVersion,
     },
-    /// A key with its versions and aliases, gone for good.
+    /// A key with its versions, aliases, registrations and pending events, gone for good.
     RemoveKey {
         /// Whose instance.
         instance: InstanceId,
@@ -59,41 +77,65 @@ pub enum Change {
         /// The revision that it must have.
         revision: u64,
     },
+    /// A new key ring. `Conflict` when there is one of this id.
+    InsertRing {
+        /// The ring.
+        ring: KeyRing,
+        /// How many there may be in the instance afterwards, `default` not counted.
+        at_most: usize,
+    },
+    /// A key ring, gone. `Conflict` when there is none, `RingInUse` when a key is in it, in whatever state.
+    RemoveRing {
+        /// Whose instance.
+        instance: InstanceId,
+        /// Which.
+        ring: KeyRingId,
+    },
+    /// The policies of an instance as they are now to be. The stored ones must have the revision before.
+    PutPolicies {
+        /// Whose.
+        instance: InstanceId,
+        /// All of them.
+        policies: InstancePolicies,
+    },
+    /// The import token of an instance as it is now to be. The stored one must have the revision before; none is 0.
+    PutImportToken {
+        /// The token.
+        token: ImportToken,
+    },
+    /// A registration as it is now to be. The stored one must have the revision before, none is 0; its key must be there.
+    PutRegistration {
+        /// The registration.
+        registration: Registration,
+    },
+    /// A registration, gone.
+    RemoveRegistration {
+        /// Whose instance.
+        instance: InstanceId,
+        /// Of which key.
+        key: KeyId,
+        /// Of which resource.
+        crn: ResourceCrn,
+        /// The revision that it must have.
+        revision: u64,
+    },
+    /// A new event for an adopter. Its key must be there.
+    InsertEvent {
+        /// The event.
+        event: LifecycleEvent,
+    },
+    /// An event that was acknowledged, gone. `Conflict` when there is none.
+    RemoveEvent {
+        /// Whose instance.
+        instance: InstanceId,
+        /// Which.
+        event: EventId,
+    },
 }
 
 /// Changes that belong together: all of them, or none. They happen in their order: an alias that one change frees, a
 /// later one can take.
 pub type Batch = Vec<Change>;
-
-/// Which keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyFilter {
-    /// In one of these states.
-    pub states: Vec<KeyState>,
-    /// Of this kind; `None` is any.
-    pub kind: Option<KeyKind>,
-    /// In this ring; `None` is any.
-    pub ring: Option<KeyRingId>,
-    /// The instant at which `states` are meant: a key whose time has come by then counts as Deactivated.
-    pub at: Timestamp,
-}
-
-impl Default for KeyFilter {
-    /// What a list shows when nothing is asked: all but deleted keys (`api-v2: GET /keys`, `state`).
-    fn default() -> Self {
-        let states = KeyState::ALL.into_iter().filter(|state| *state != KeyState::Destroyed).collect();
-        Self { states, kind: None, ring: None, at: Timestamp::default() }
-    }
-}
-
-impl KeyFilter {
-    /// Whether a key is among them.
-    pub fn matches(&self, key: &Key) -> bool {
-        self.states.contains(&key.state_at(self.at))
-            && self.kind.is_none_or(|kind| kind == key.kind)
-            && self.ring.as_ref().is_none_or(|ring| *ring == key.ring)
-    }
-}
 
 /// A part of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +153,32 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// How many there are in all.
     pub total: usize,
+}
+
+/// Something that comes to a key by itself: see [`Key::due`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// What.
+    pub kind: DueKind,
+    /// When.
+    pub at: Timestamp,
+    /// Whose.
+    pub instance: InstanceId,
+    /// To which key.
+    pub key: KeyId,
+}
+
+/// Which registrations.
+#[derive(Clone, Debug, Default)]
+pub struct RegistrationFilter {
+    /// Of this key; `None` is any.
+    pub key: Option<KeyId>,
+    /// Of keys in this ring; `None` is any.
+    pub ring: Option<KeyRingId>,
+    /// Of these resources; `None` is any.
+    pub resources: Option<CrnQuery>,
+    /// Those that keep their key from being deleted, or those that do not; `None` is any.
+    pub prevent_key_deletion: Option<bool>,
 }
 
 /// A store of keys. Every engine passes the same suite, `keygate_store::conformance`.
@@ -140,16 +208,67 @@ pub trait KeyStore: Send + Sync {
         page: PageRequest,
     ) -> BoxFuture<'_, StoreResult<Page<KeyVersion>>>;
 
-    /// The keys of an instance that a filter lets through, by id ascending.
+    /// A part of the keys of an instance that a filter lets through, in this order. Fast at a hundred thousand keys: the
+    /// engine keeps what filters and orders look at ([`crate::query::Listed`]) where it need not read the keys for it.
     fn keys<'a>(
         &'a self,
         instance: InstanceId,
         filter: &'a KeyFilter,
+        sort: &'a Sort,
         page: PageRequest,
-    ) -> BoxFuture<'a, StoreResult<Page<Key>>>;
+    ) -> BoxFuture<'a, StoreResult<Vec<Key>>>;
 
-    /// How many those are.
+    /// How many keys of an instance a filter lets through.
     fn count<'a>(&'a self, instance: InstanceId, filter: &'a KeyFilter) -> BoxFuture<'a, StoreResult<usize>>;
+
+    /// What was due by an instant, `until` included: in the order of time, then of instance and key; after `after`, where
+    /// given; at most `limit`.
+    fn due(
+        &self,
+        kind: DueKind,
+        until: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<Due>>>;
+
+    /// A key ring, other than `default`.
+    fn ring<'a>(&'a self, instance: InstanceId, ring: &'a KeyRingId) -> BoxFuture<'a, StoreResult<Option<KeyRing>>>;
+
+    /// The key rings of an instance, without `default`, by id.
+    fn rings(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Vec<KeyRing>>>;
+
+    /// The policies of an instance; none at all before the first is written. Asked on every request, so it is in memory.
+    fn policies(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Arc<InstancePolicies>>>;
+
+    /// The import token of an instance, whether or not it still holds.
+    fn import_token(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<ImportToken>>>;
+
+    /// A registration.
+    fn registration<'a>(
+        &'a self,
+        instance: InstanceId,
+        key: KeyId,
+        crn: &'a ResourceCrn,
+    ) -> BoxFuture<'a, StoreResult<Option<Registration>>>;
+
+    /// A part of the registrations that a filter lets through, by key and resource.
+    fn registrations<'a>(
+        &'a self,
+        instance: InstanceId,
+        filter: &'a RegistrationFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'a, StoreResult<Page<Registration>>>;
+
+    /// An event that no adopter has acknowledged yet.
+    fn event(&self, instance: InstanceId, event: EventId) -> BoxFuture<'_, StoreResult<Option<LifecycleEvent>>>;
+
+    /// A part of the events of an instance that nobody has acknowledged yet, oldest first; of one key, where given.
+    fn events(
+        &self,
+        instance: InstanceId,
+        key: Option<KeyId>,
+        page: PageRequest,
+    ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>>;
 
     /// Does a batch, and returns when it is durable.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keygate_core::backend::{
     BackendDescription, BackendError, BackendKey, BackendResult, Call, CryptoBackend, DataKey, ImportEnvelope,
-    KeyIdentity, KeyPair, KeySpec,
+    ImportRejection, Imported, KeyIdentity, KeyPair, KeySpec,
 };
 use keygate_core::error::FaultKind;
 use keygate_core::ports::BoxFuture;
@@ -21,6 +21,12 @@ use crate::sandbox::{Plugin, Sandbox, bounded};
 const MAX_AAD: usize = 65_536;
 /// The sizes of data keys, in bytes.
 const DATA_KEY: RangeInclusive<u32> = 16..=64;
+/// The longest material under an import token, encrypted with RSA-4096, in bytes.
+const MAX_ENCRYPTED_KEY: usize = 512;
+/// The longest encrypted nonce of an import token, in bytes.
+const MAX_ENCRYPTED_NONCE: usize = 1_024;
+/// The longest iv of one, in bytes.
+const MAX_IV: usize = 64;
 /// The most random bytes in one answer.
 const MAX_RANDOM: usize = 4_096;
 
@@ -104,6 +110,18 @@ impl WasmBackend {
         let (len, bits) = (material.len(), spec.bits);
         Err(BackendError::InvalidInput(format!("The material has {len} bytes; a key of {bits} bits has {}", bits / 8)))
     }
+}
+
+/// Whether an import is within its bounds. What is not is refused as the plugin would, in the plugin's order.
+fn takes_import(envelope: &ImportEnvelope) -> BackendResult<()> {
+    let (iv, nonce) = (envelope.iv.len(), envelope.encrypted_nonce.len());
+    if envelope.encrypted_key.len() > MAX_ENCRYPTED_KEY {
+        return Err(BackendError::ImportRejected(ImportRejection::Material));
+    }
+    if iv > MAX_IV || nonce > MAX_ENCRYPTED_NONCE {
+        return Err(BackendError::ImportRejected(ImportRejection::NonceIv));
+    }
+    Ok(())
 }
 
 fn failed(error: CallError) -> BackendError {
@@ -356,9 +374,10 @@ impl CryptoBackend for WasmBackend {
         identity: KeyIdentity,
         spec: KeySpec,
         envelope: &'a ImportEnvelope,
-    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+    ) -> BoxFuture<'a, BackendResult<Imported>> {
         Box::pin(async move {
             self.takes_key(import_key)?;
+            takes_import(envelope)?;
             let (opener, identity) = (IdentityText::new(import_key.identity), IdentityText::new(identity));
             let spec = convert::key_spec(spec);
             ask!(
@@ -373,7 +392,7 @@ impl CryptoBackend for WasmBackend {
                     spec,
                     convert::import_envelope(envelope)
                 ),
-                convert::key_ref
+                convert::imported
             )
         })
     }

@@ -190,7 +190,7 @@ impl<C: Contract> Plugin<C> {
     ) -> Result<Sandbox<C>, CallError> {
         let arrived = Instant::now();
         let place = self.room.admit(&self.facts.share, wait).await.ok_or(CallError::Busy)?;
-        let own = Instant::now() + self.facts.limits.deadline;
+        let own = Instant::now() + self.facts.limits.deadline_of(function);
         let until = call.timeout.and_then(|timeout| arrived.checked_add(timeout)).map_or(own, |asked| own.min(asked));
         let mut store = store(&self.room, &self.facts, call.request_id, until);
         let guest = match bounded(until, C::instantiate(&self.ready, &mut store)).await {

@@ -13,6 +13,7 @@ use keygate_core::backend::{BackendError, BackendResult, Call, CryptoBackend};
 use keygate_core::clock::Timestamp;
 use keygate_core::error::{Fault, FaultKind};
 use keygate_core::ids::InstanceId;
+use keygate_core::policy::InstancePolicies;
 use keygate_runtime::manifest::Manifest;
 use keygate_runtime::{Runtime, RuntimeConfig};
 use serde_json::{Value, json};
@@ -393,6 +394,7 @@ async fn decide_within(runtime: &Runtime, timeout: Option<Duration>) -> Decision
         key_ring: None,
         key: None,
         key_name: None,
+        policies: &InstancePolicies::default(),
         network: &network,
         timeout,
         now: Timestamp::from_unix_ms(1_800_000_000_000),

@@ -1,25 +1,32 @@
 //! Where the rooms are put together: from a configuration to a gateway that can be served.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use keygate_core::backend::BackendError;
+use keygate_core::import_token::ReadyPairs;
 use keygate_core::instance::Instances;
+use keygate_core::ops::life::Tender;
 use keygate_core::ops::samples::{Samples, Unopened, samples};
 use keygate_core::pipeline::Gateway;
+use keygate_core::policy::{InstancePolicyKind, PolicyAttributes};
 use keygate_core::ports::{Clock, Entropy};
 use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest, PolicyManifest};
 use keygate_runtime::{EngineError, HostServices, LoadError, Runtime, RuntimeConfig};
 use keygate_store::{OpenError, RedbOptions, RedbStore};
+use tokio::sync::Mutex;
 
 use crate::audit::{AuditFileError, FileAudit};
+use crate::background;
 use crate::config::{Config, PluginParams, RuntimeParams, ServerParams};
 use crate::http::admission::Admission;
+use crate::http::ratelimit::RateLimit;
 use crate::iam::{SigningKey, TokenService};
 use crate::problem::{Problem, Problems};
 use crate::readiness::{Readiness, Ready};
 use crate::secrets::Secrets;
 use crate::status::status;
-use crate::system::{OsEntropy, SystemClock};
+use crate::system::{DevClock, OsEntropy, SystemClock};
 
 /// Everything that serving needs. Dropping the last reference closes the store.
 pub struct App {
@@ -33,16 +40,25 @@ pub struct App {
     pub server: ServerParams,
     /// The door to the work.
     pub admission: Admission,
+    /// How many requests an instance may make.
+    pub(crate) rate_limit: RateLimit,
+    /// Whether there is a private endpoint.
+    pub has_private: bool,
+    /// The private endpoint's port, as clients see it; the public endpoint's where there is no private one.
+    pub private_port: u16,
+    /// The clock, where it is one that can be moved (dev mode).
+    pub(crate) dev_clock: Option<Arc<DevClock>>,
     readiness: Readiness,
+    tender: Mutex<Tender>,
 }
 
 impl App {
-    /// Puts a gateway together. Opens the store and the audit file, gets the secrets, loads and probes every plugin.
+    /// Puts a gateway together that goes by this clock. Opens the store and the audit file, gets the secrets, loads and
+    /// probes every plugin.
     ///
     /// # Errors
     /// Everything that stands in the way.
-    pub async fn build(config: &Config) -> Result<Self, Problems> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Problems> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let mut problems = Vec::new();
 
@@ -68,8 +84,12 @@ impl App {
             entropy,
             instances,
             limits: config.limits.clone(),
+            import_keys: ReadyPairs::default(),
         };
         keys_open(&gateway).await.map_err(Problems)?;
+        if config.server.private_listen.is_none() {
+            warn_of_shut_instances(&gateway).await;
+        }
         Ok(Self {
             gateway: Arc::new(gateway),
             tokens: Arc::new(tokens),
@@ -80,15 +100,51 @@ impl App {
                 config.limits.max_body,
                 config.server.admission_wait,
             ),
+            rate_limit: RateLimit::new(config.rate_limit),
+            has_private: config.server.private_listen.is_some(),
+            private_port: private_port(&config.server, config.server.listen, config.server.private_listen),
+            dev_clock: None,
+            tender: Mutex::default(),
             server: config.server.clone(),
         })
     }
+
+    /// The same, where the clock that it was built with is one that clients can move: dev mode, and nothing else.
+    #[must_use]
+    pub fn with_dev_clock(mut self, clock: Arc<DevClock>) -> Self {
+        self.dev_clock = Some(clock);
+        self
+    }
+
+    /// Notes the addresses that it listens on. The operating system may have chosen the ports.
+    #[must_use]
+    pub fn listening_on(mut self, public: SocketAddr, private: Option<SocketAddr>) -> Self {
+        self.has_private = private.is_some();
+        self.private_port = private_port(&self.server, public, private);
+        self
+    }
+}
+
+fn private_port(server: &ServerParams, public: SocketAddr, private: Option<SocketAddr>) -> u16 {
+    server.private_port.unwrap_or(private.unwrap_or(public).port())
 }
 
 impl App {
     /// Whether it can do its work now, or could a moment ago.
     pub async fn ready(&self) -> Ready {
         self.readiness.look(self).await
+    }
+
+    /// Does what has come due by now: expirations, lapses, rotations and purges. One pass at a time.
+    pub async fn tend(&self) {
+        let tended = self.tender.lock().await.tend(&self.gateway).await;
+        background::report(&tended);
+    }
+
+    /// Does what has come due, after the clock of dev mode was moved. The answer to who moved the clock waits for this, so
+    /// that a test sees the world as it is then.
+    pub async fn after_travel(&self) {
+        self.tend().await;
     }
 }
 
@@ -119,6 +175,30 @@ async fn keys_open(gateway: &Gateway) -> Result<(), Vec<Problem>> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Says in the log which instances answer nobody: their policy wants a private endpoint, and there is none. That is no
+/// reason not to start: what the policy is there for is kept.
+async fn warn_of_shut_instances(gateway: &Gateway) {
+    for instance in gateway.instances.iter() {
+        let policies = match gateway.store.policies(instance.id).await {
+            Ok(policies) => policies,
+            Err(error) => {
+                tracing::warn!(instance = %instance.id, %error, "the instance's policies cannot be read");
+                continue;
+            }
+        };
+        let network = policies.enabled().find(|policy| policy.kind == InstancePolicyKind::AllowedNetwork);
+        if let Some(PolicyAttributes::AllowedNetwork { private_only: true }) = network.map(|policy| &policy.attributes)
+        {
+            tracing::warn!(
+                instance = %instance.id,
+                name = instance.name,
+                "this instance answers nobody: its policy `allowedNetwork` lets requests in by the private endpoint only, \
+                 and there is none; set `server.private_listen`"
+            );
+        }
+    }
 }
 
 /// The runtime, with the secrets in it, and nothing loaded yet.

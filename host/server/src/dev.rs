@@ -1,4 +1,4 @@
-//! Dev mode: two instances, seven identities and a KEK out of nothing, for trying Keygate and for tests. Never for
+//! Dev mode: two instances, eight identities and a KEK out of nothing, for trying Keygate and for tests. Never for
 //! production: whoever can read the directory has every key.
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub const PLUGIN_DIR: &str = "KEYGATE_PLUGIN_DIR";
 const PLUGINS: [&str; 2] = ["aes-gcm.wasm", "access.wasm"];
 
 /// The identities, in the order in which they are printed.
-pub const IDENTITIES: [&str; 7] = ["manager", "manager2", "writer", "reader_plus", "reader", "nobody", "service"];
+pub const IDENTITIES: [&str; 8] =
+    ["manager", "manager2", "writer", "reader_plus", "reader", "purger", "nobody", "service"];
 
 const ACCOUNT: &str = "keygate-dev";
 const REGION: &str = "us-south";
@@ -145,6 +146,7 @@ fn identity(name: &str, key: &ApiKey, instances: &[InstanceId; 2], service_id: &
         "manager" => vec![on("Manager", &first), on("Manager", &second)],
         "manager2" => [&first, &second].map(|i| json!({"roles": ["Manager", "KeyPurge"], "instance": i})).to_vec(),
         "writer" => vec![on("Writer", &first)],
+        "purger" => vec![on("KeyPurge", &first)],
         "reader_plus" => vec![on("ReaderPlus", &first)],
         "reader" | "service" => vec![on("Reader", &first)],
         _ => Vec::new(),
@@ -179,6 +181,8 @@ fn tree(instances: &[InstanceId; 2], identities: &[Value], plugins: &Path) -> Va
         })
         .collect();
     json!({
+        // The public endpoint listens where it always does, and there is a private one beside it.
+        "server": {"private_listen": "127.0.0.1:0"},
         "store": {"path": "keygate.redb"},
         "audit": {"file": "audit.jsonl"},
         "runtime": {"cache_dir": "compiled"},

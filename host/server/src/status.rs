@@ -12,6 +12,7 @@ pub fn status(cause: &Cause) -> u16 {
         Cause::Denied { kind: DenialKind::Unauthorized, .. } => 401,
         Cause::Denied { kind: DenialKind::Forbidden, .. } => 403,
         Cause::Denied { kind: DenialKind::Conflict, .. } => 409,
+        Cause::TooManyRequests => 429,
         Cause::Busy | Cause::Unavailable => 503,
         Cause::Unfinished => 504,
         Cause::Fault { .. } | Cause::Internal | Cause::Unrecorded => 500,
@@ -31,28 +32,54 @@ pub const fn of_reason(code: ReasonCode) -> u16 {
         | ReasonCode::BearerSubExtraction
         | ReasonCode::KeyRootRequired
         | ReasonCode::KeyPayloadRequired
+        | ReasonCode::InvalidParam
+        | ReasonCode::SearchTooBroad
+        | ReasonCode::CollectionTotalMismatch
+        | ReasonCode::BodyQueryParamMismatch
+        | ReasonCode::CollectionSize
+        | ReasonCode::KeyImportRequired
+        | ReasonCode::KeyExpired
+        | ReasonCode::RestoreExpired
         | ReasonCode::IncorrectNonce
         | ReasonCode::IncorrectNonceIv
         | ReasonCode::NotSupported => 400,
         ReasonCode::Unauthorized => 401,
-        ReasonCode::PolicyFault | ReasonCode::UnknownObligation => 403,
+        ReasonCode::PolicyFault | ReasonCode::UnknownObligation | ReasonCode::ConfigRuleConflict => 403,
         ReasonCode::KeyNotFound
         | ReasonCode::InstanceNotFound
         | ReasonCode::ImportTokenNotFound
         | ReasonCode::KeyRingNotFound
+        | ReasonCode::AliasNotFound
+        | ReasonCode::RegistrationNotFound
+        | ReasonCode::EventNotFound
         | ReasonCode::NoSuchPath => 404,
         ReasonCode::MethodNotAllowed => 405,
+        ReasonCode::NotAcceptable => 406,
         ReasonCode::KeyActionInvalidState
         | ReasonCode::RotationNotPermitted
         | ReasonCode::TooEarly
         | ReasonCode::AliasNotUnique
         | ReasonCode::AliasQuota
         | ReasonCode::VersionQuota
+        | ReasonCode::RegistrationQuota
+        | ReasonCode::ImportTokenExpired
+        | ReasonCode::KeyRingQuota
+        | ReasonCode::KeyRingNotEmpty
+        | ReasonCode::KeyRingKeysNotDeleted
+        | ReasonCode::RegistrationDuplicate
+        | ReasonCode::RegistrationState
+        | ReasonCode::NotDualAuth
+        | ReasonCode::AuthorizationsNotMet
+        | ReasonCode::ProtectedResource
+        | ReasonCode::DeletionPrevented
         | ReasonCode::Conflict => 409,
         ReasonCode::KeyDeleted => 410,
         ReasonCode::BodyTooLarge => 413,
         ReasonCode::UnsupportedMediaType => 415,
-        ReasonCode::KeyInvalidState | ReasonCode::UnprocessableCiphertext => 422,
+        ReasonCode::KeyInvalidState
+        | ReasonCode::UnprocessableCiphertext
+        | ReasonCode::KeyRootRequiredToRegister
+        | ReasonCode::KeyVersionInvalid => 422,
         ReasonCode::KeyMaterialMissing => 500,
     }
 }
@@ -74,6 +101,30 @@ mod tests {
         ("BEARER_SUB_EXTRACTION_ERR", 400),
         ("KEY_ROOT_REQ_ERR", 400),
         ("KEY_PAYLOAD_REQ_ERR", 400),
+        ("INVALID_PARAM_ERR", 400),
+        ("KEY_SEARCH_TOO_BROAD", 400),
+        ("COLLECTION_TOTAL_MISMATCH_ERR", 400),
+        ("BODY_QUERY_PARAM_MISMATCH_ERR", 400),
+        ("NUM_COLLECTION_RESOURCE_ERR", 400),
+        ("KEY_IMPT_REQ_ERR", 400),
+        ("KEY_EXPIRED_ERR", 400),
+        ("KEY_RESTORE_EXPIRED", 400),
+        ("CONFIG_RULE_CONFLICT_ERR", 403),
+        ("ALIAS_NOT_FOUND_ERR", 404),
+        ("REGISTRATION_NOT_FOUND_ERR", 404),
+        ("EVENT_NOT_FOUND", 404),
+        ("IMPORT_TOKEN_EXPIRED_ERR", 409),
+        ("KEY_RING_RESOURCE_QUOTA_ERR", 409),
+        ("KEY_RING_NOT_EMPTY_ERR", 409),
+        ("KEY_RING_KEYS_NOT_DELETED_ERR", 409),
+        ("REGISTRATION_DUP_ERR", 409),
+        ("REG_INVALID_STATE_ERR", 409),
+        ("NOT_DUAL_AUTH_ERR", 409),
+        ("AUTHORIZATIONS_NOT_MET", 409),
+        ("PROTECTED_RESOURCE_ERR", 409),
+        ("PREV_KEY_DEL_ERR", 409),
+        ("KEY_ROOT_REQ_REG_ERR", 422),
+        ("KEY_VERSION_INVALID", 422),
         ("INCORRECT_NONCE_ERR", 400),
         ("INCORRECT_NONCE_IV_ERR", 400),
         ("UNAUTHORIZED_ERR", 401),
@@ -98,10 +149,12 @@ mod tests {
         ("POLICY_FAULT_ERR", 403),
         ("POLICY_OBLIGATION_ERR", 403),
         ("KEY_VERSION_QUOTA_ERR", 409),
+        ("REGISTRATION_QUOTA_ERR", 409),
         ("CONFLICT_ERR", 409),
         ("KEY_MATERIAL_UNAVAILABLE_ERR", 500),
         ("NOT_FOUND_ERR", 404),
         ("METHOD_NOT_ALLOWED_ERR", 405),
+        ("NOT_ACCEPTABLE_ERR", 406),
         ("BODY_TOO_LARGE_ERR", 413),
         ("UNSUPPORTED_MEDIA_TYPE_ERR", 415),
     ];
@@ -123,6 +176,7 @@ mod tests {
         assert_eq!(status(&denied(DenialKind::Unauthorized)), 401);
         assert_eq!(status(&denied(DenialKind::Forbidden)), 403);
         assert_eq!(status(&denied(DenialKind::Conflict)), 409);
+        assert_eq!(status(&Cause::TooManyRequests), 429);
         assert_eq!(status(&Cause::Busy), 503);
         assert_eq!(status(&Cause::Unavailable), 503);
         assert_eq!(status(&Cause::Unfinished), 504);

@@ -3,10 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keygate_core::ids::{Alias, InstanceId, KeyId, VersionId};
-use keygate_core::key::{Key, KeyVersion};
+use keygate_core::clock::Timestamp;
+use keygate_core::crn::ResourceCrn;
+use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
+use keygate_core::import_token::ImportToken;
+use keygate_core::key::{DueKind, Key, KeyVersion};
+use keygate_core::policy::InstancePolicies;
 use keygate_core::ports::BoxFuture;
-use keygate_core::store::{Batch, KeyFilter, KeyStore, Page, PageRequest, StoreError, StoreResult};
+use keygate_core::registration::{LifecycleEvent, Registration};
+use keygate_core::ring::KeyRing;
+use keygate_core::store::{
+    Batch, Due, KeyFilter, KeyStore, Page, PageRequest, RegistrationFilter, Sort, StoreError, StoreResult,
+};
 
 /// What happens to a call.
 #[derive(Clone, Debug)]
@@ -119,13 +127,71 @@ impl KeyStore for FaultyStore {
         &'a self,
         instance: InstanceId,
         filter: &'a KeyFilter,
+        sort: &'a Sort,
         page: PageRequest,
-    ) -> BoxFuture<'a, StoreResult<Page<Key>>> {
-        Box::pin(self.read(self.inner.keys(instance, filter, page)))
+    ) -> BoxFuture<'a, StoreResult<Vec<Key>>> {
+        Box::pin(self.read(self.inner.keys(instance, filter, sort, page)))
     }
 
     fn count<'a>(&'a self, instance: InstanceId, filter: &'a KeyFilter) -> BoxFuture<'a, StoreResult<usize>> {
         Box::pin(self.read(self.inner.count(instance, filter)))
+    }
+
+    fn due(
+        &self,
+        kind: DueKind,
+        until: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<Due>>> {
+        Box::pin(self.read(self.inner.due(kind, until, after, limit)))
+    }
+
+    fn ring<'a>(&'a self, instance: InstanceId, ring: &'a KeyRingId) -> BoxFuture<'a, StoreResult<Option<KeyRing>>> {
+        Box::pin(self.read(self.inner.ring(instance, ring)))
+    }
+
+    fn rings(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Vec<KeyRing>>> {
+        Box::pin(self.read(self.inner.rings(instance)))
+    }
+
+    fn policies(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Arc<InstancePolicies>>> {
+        Box::pin(self.read(self.inner.policies(instance)))
+    }
+
+    fn import_token(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<ImportToken>>> {
+        Box::pin(self.read(self.inner.import_token(instance)))
+    }
+
+    fn registration<'a>(
+        &'a self,
+        instance: InstanceId,
+        key: KeyId,
+        crn: &'a ResourceCrn,
+    ) -> BoxFuture<'a, StoreResult<Option<Registration>>> {
+        Box::pin(self.read(self.inner.registration(instance, key, crn)))
+    }
+
+    fn registrations<'a>(
+        &'a self,
+        instance: InstanceId,
+        filter: &'a RegistrationFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'a, StoreResult<Page<Registration>>> {
+        Box::pin(self.read(self.inner.registrations(instance, filter, page)))
+    }
+
+    fn event(&self, instance: InstanceId, event: EventId) -> BoxFuture<'_, StoreResult<Option<LifecycleEvent>>> {
+        Box::pin(self.read(self.inner.event(instance, event)))
+    }
+
+    fn events(
+        &self,
+        instance: InstanceId,
+        key: Option<KeyId>,
+        page: PageRequest,
+    ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>> {
+        Box::pin(self.read(self.inner.events(instance, key, page)))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

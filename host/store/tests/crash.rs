@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keygate_core::store::{Change, KeyFilter, KeyStore};
-use keygate_store::conformance::samples::{EVERYTHING, insert, instance, key_id, next, version, version_id};
+use keygate_store::conformance::samples::{EVERYTHING, all_keys, insert, instance, key_id, next, version, version_id};
 use keygate_store::{RedbOptions, RedbStore};
 
 /// Where the child has its store, and with which number its keys begin.
@@ -111,12 +111,14 @@ async fn what_was_acknowledged_survives_kill_9() {
             assert!(wanted.contains(&key.revision), "key {number} is at revision {} after {what}", key.revision);
         }
         // Acknowledged or not, each key is there with all of its batch.
-        let all = store.keys(instance(1), &KeyFilter::default(), EVERYTHING).await.unwrap();
-        assert_eq!(all.items.len(), all.total);
-        for key in &all.items {
-            assert_eq!(store.key_by_alias(key.instance, &key.aliases[0]).await.unwrap().as_ref(), Some(key));
+        let store: Arc<dyn KeyStore> = Arc::new(store);
+        let all = all_keys(&store, instance(1)).await.unwrap();
+        assert_eq!(store.count(instance(1), &KeyFilter::default()).await, Ok(all.len()));
+        for key in &all {
+            let alias = &key.aliases[0].alias;
+            assert_eq!(store.key_by_alias(key.instance, alias).await.unwrap().as_ref(), Some(key));
             assert_eq!(store.versions(key.instance, key.id, EVERYTHING).await.unwrap().total, 2);
-            let number: u32 = key.aliases[0].as_str().trim_start_matches("alias-").parse().unwrap();
+            let number: u32 = alias.as_str().trim_start_matches("alias-").parse().unwrap();
             let second = store.version(key.instance, key.id, version_id(number, 2)).await.unwrap();
             assert_eq!(second, Some(version(number, 2)));
             assert_eq!(key.name.ends_with('!'), key.revision == 2);

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use keygate_core::store::{Change, KeyFilter, KeyStore};
+use keygate_core::store::{Change, KeyFilter, KeyStore, Sort};
 use keygate_store::conformance::samples::{EVERYTHING, alias, insert, instance, next, version};
 use keygate_store::{Holder, OpenError, RedbOptions, RedbStore};
 
@@ -39,7 +39,7 @@ async fn a_store_opened_again_has_everything() {
     }
     drop(store);
     let store = open(&path).unwrap();
-    assert_eq!(store.keys(instance(1), &KeyFilter::default(), EVERYTHING).await.unwrap().items, keys);
+    assert_eq!(store.keys(instance(1), &KeyFilter::default(), &Sort::default(), EVERYTHING).await.unwrap(), keys);
     let found = store.key_by_alias(instance(1), &alias("alias-7").unwrap()).await.unwrap();
     assert_eq!(found.as_ref(), Some(&keys[7]));
     let versions = store.versions(instance(1), keys[7].id, EVERYTHING).await.unwrap();

@@ -1,24 +1,49 @@
-//! Built-in policy rule: the IAM roles of the Key Protect API.
+//! Built-in policy rule: what the access policies of the Key Protect API decide.
 //!
-//! A request is allowed if one of the caller's role assignments covers what it is about and holds a role that has the
-//! action; the table is in `roles.rs`. Everything else is denied, unknown actions too. A denial is final, so a rule that
-//! gives a meaning to roles of the operator's own takes this rule's place in the chain; beside it, it can only deny more.
+//! A request is allowed if it passes all of these. They are asked in this order, so that who has no role, or comes from
+//! where nobody may come from, gets the same bare 401 whatever there is:
 //!
-//! An assignment covers what each of its parts covers; an absent part covers all:
+//! | | question | otherwise |
+//! |---|---|---|
+//! | `scope` | has one of the caller's role assignments this action on what the request is about? | 401 `UNAUTHORIZED_ERR` |
+//! | `network` | do the instance policies `allowedNetwork` and `allowedIP` let it in? | 401 `UNAUTHORIZED_ERR` |
+//! | `callers` | is the action for this kind of caller? | 403 `SERVICE_ONLY_ERR` |
+//! | | is the resource of a registration the calling service's own? | 403 `RESOURCE_OWNER_ERR` |
+//! | `creation` | does the instance policy `keyCreateImportAccess` permit this key? | 409 `KEY_CREATE_IMPORT_ACCESS_ERR` |
+//! | `deletion` | has somebody else authorized the deletion, where it takes two? | 409 `AUTHORIZATIONS_NOT_MET` |
+//!
+//! Unknown actions are denied too. A denial is final, so a rule that gives a meaning to roles of the operator's own takes
+//! this rule's place in the chain; beside it, it can only deny more.
+//!
+//! # Roles
+//! The table is in `roles.rs`. An assignment covers what each of its parts covers; an absent part covers all:
 //! - `instance-id`: requests to that instance;
 //! - `key-ring`: requests about a key in that ring, or that name the ring (a list without a ring does not);
 //! - `resource-type`: `key` covers requests about keys, and nothing else is known;
 //! - `resource-id`: requests that name that key, by its id or by an alias of it. Lists name no key.
 //!
-//! Some actions are for services. A user whose roles would have one is told so (403, `SERVICE_ONLY_ERR`); without the
-//! role the answer is the same 401 as ever, so that it says nothing about what is there.
+//! Moving a key takes the role twice: on the key where it is, and on the ring that it goes to (the fact `new-ring`). An
+//! assignment for a single key counts on that ring only if it names the ring too. The forced deletion of a ring (`force`)
+//! moves what is left in it, and takes the right to that as well.
+//!
+//! # Facts of the host
+//! A fact that is absent from `request.attributes`, because the host could not read the body or the path, leads to no
+//! denial: the host refuses the request itself, with a better reason. A request without an address is kept
+//! out by the network policies: the gateway's own background work, which comes in by no door, never asks a rule.
 
+mod callers;
+mod creation;
+mod deletion;
+mod network;
+mod question;
 mod roles;
+mod scope;
 
-use keygate_plugin_sdk::rule::{Description, Facts, PrincipalKind, Request, RoleAssignment, Rule, Target, Verdict};
+use keygate_plugin_sdk::rule::{Description, Request, Rule, Verdict};
 use keygate_plugin_sdk::{SettingsError, export_rule, settings};
 
-use crate::roles::{About, Callers, Row};
+use crate::question::Question;
+use crate::roles::Also;
 
 /// The rule. It has no settings.
 pub struct Access;
@@ -38,47 +63,32 @@ impl Rule for Access {
     }
 
     fn evaluate(&self, request: &Request) -> Result<Verdict, String> {
-        let verdict = match roles::find(&request.action) {
-            Some(row) if granted(row, request) => match (row.callers, request.principal.kind) {
-                (Callers::Services, PrincipalKind::User) => Verdict::deny_forbidden(
-                    "SERVICE_ONLY_ERR",
-                    "Only services may do this: call it with the access token of a service id",
-                ),
-                _ => Verdict::allow(),
-            },
-            _ => Verdict::deny_unauthorized(
-                "UNAUTHORIZED_ERR",
-                "The user does not have access to the specified resource",
-            ),
-        };
-        let read = Facts::PRINCIPAL | Facts::ACTION | Facts::INSTANCE | Facts::KEY_RING | Facts::KEY_IDENTITY;
-        Ok(verdict.remembered_by(read))
+        let mut question = Question::new(request);
+        let verdict = decide(&mut question)?;
+        Ok(question.remember(verdict))
     }
 }
 
-/// Whether some assignment covers the request and has a role that has the action.
-fn granted(row: &Row, request: &Request) -> bool {
-    request.principal.assignments.iter().any(|assignment| {
-        covers(assignment, row, &request.target) && assignment.roles.iter().any(|role| row.roles.has(role))
-    })
-}
-
-/// Whether an assignment is about what the request is about.
-fn covers(assignment: &RoleAssignment, row: &Row, target: &Target) -> bool {
-    let instance = assignment.instance_id.as_ref().is_none_or(|id| *id == target.instance_id);
-    let ring = assignment.key_ring.as_ref().is_none_or(|ring| target.key_ring.as_ref() == Some(ring));
-    let kind = assignment.resource_type.as_ref().is_none_or(|kind| kind == "key" && row.about != About::Instance);
-    let key = assignment.resource_id.as_ref().is_none_or(|id| row.about == About::Key && names(target, id));
-    instance && ring && kind && key
-}
-
-/// Whether the request names the key with this id. Where the key does not exist, the caller who was given a key by this
-/// id may learn that; its name counts then.
-fn names(target: &Target, id: &str) -> bool {
-    match &target.key {
-        Some(key) => key.id == id,
-        None => target.key_name.as_deref() == Some(id),
+/// Asks what there is to ask, in the order of the crate's documentation.
+fn decide(question: &mut Question<'_>) -> Result<Verdict, String> {
+    let Some(row) = roles::find(question.action()) else { return Ok(unauthorized()) };
+    if !scope::granted(row, question) || network::keeps_out(question) {
+        return Ok(unauthorized());
     }
+    if let Some(denial) = callers::refuse(row, question) {
+        return Ok(denial);
+    }
+    let denial = match row.also {
+        Also::Creation => creation::refuse_key(question)?,
+        Also::Material => creation::refuse_material(question)?,
+        Also::SecondPerson => deletion::refuse(question),
+        Also::Nothing | Also::NewRing | Also::ForcedRing | Also::Owner => None,
+    };
+    Ok(denial.unwrap_or_else(Verdict::allow))
+}
+
+fn unauthorized() -> Verdict {
+    Verdict::deny_unauthorized("UNAUTHORIZED_ERR", "The user does not have access to the specified resource")
 }
 
 export_rule!(Access);

@@ -1,4 +1,5 @@
-//! The table: which role may do what. `api-v2`, "Roles to actions", as data.
+//! The table: which role may do what. `api-v2`, "Roles to actions", as data; and `events.list`, which is the gateway's
+//! own.
 
 /// A set of roles, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,25 @@ pub(crate) enum About {
     Instance,
 }
 
+/// What else must hold, beside the role, for an action to be allowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Also {
+    /// Nothing.
+    Nothing,
+    /// The role on the ring that the key is to move to, where it is to move.
+    NewRing,
+    /// The right to move the keys of the ring, where the deletion is forced.
+    ForcedRing,
+    /// The resource is the calling service's own.
+    Owner,
+    /// The instance's policy on new keys.
+    Creation,
+    /// The same policy, as far as it is about new material of a key that is there.
+    Material,
+    /// Somebody else's authorization, where the key is under dual authorization.
+    SecondPerson,
+}
+
 /// A row of the table.
 pub(crate) struct Row {
     /// The IAM action, without `kms.` in front.
@@ -67,15 +87,26 @@ pub(crate) struct Row {
     pub(crate) callers: Callers,
     /// What about.
     pub(crate) about: About,
+    /// What else must hold.
+    pub(crate) also: Also,
+}
+
+impl Row {
+    const fn and(self, also: Also) -> Self {
+        Self { also, ..self }
+    }
 }
 
 const fn row(action: &'static str, about: About, roles: Roles) -> Row {
-    Row { action, roles, callers: Callers::Any, about }
+    Row { action, roles, callers: Callers::Any, about, also: Also::Nothing }
 }
 
 const fn services(action: &'static str, about: About, roles: Roles) -> Row {
-    Row { action, roles, callers: Callers::Services, about }
+    Row { action, roles, callers: Callers::Services, about, also: Also::Nothing }
 }
+
+/// To move a key to another ring.
+pub(crate) const PATCH: Row = row("secrets.patch", About::Key, Roles::MANAGER).and(Also::NewRing);
 
 /// Every action there is. What is not here is denied.
 pub(crate) const TABLE: &[Row] = &[
@@ -87,23 +118,23 @@ pub(crate) const TABLE: &[Row] = &[
     row("secrets.wrap", About::Key, Roles::EVERYONE),
     row("secrets.unwrap", About::Key, Roles::EVERYONE),
     row("secrets.rewrap", About::Key, Roles::EVERYONE),
-    row("secrets.create", About::Keys, Roles::WRITERS),
-    row("secrets.rotate", About::Key, Roles::WRITERS),
+    row("secrets.create", About::Keys, Roles::WRITERS).and(Also::Creation),
+    row("secrets.rotate", About::Key, Roles::WRITERS).and(Also::Material),
     row("secrets.setkeyfordeletion", About::Key, Roles::WRITERS),
     row("secrets.unsetkeyfordeletion", About::Key, Roles::WRITERS),
     row("secrets.sync", About::Key, Roles::WRITERS),
     row("secrets.disable", About::Key, Roles::MANAGER),
     row("secrets.enable", About::Key, Roles::MANAGER),
-    row("secrets.delete", About::Key, Roles::MANAGER),
-    row("secrets.restore", About::Key, Roles::MANAGER),
-    row("secrets.patch", About::Key, Roles::MANAGER),
+    row("secrets.delete", About::Key, Roles::MANAGER).and(Also::SecondPerson),
+    row("secrets.restore", About::Key, Roles::MANAGER).and(Also::Material),
+    PATCH,
     row("secrets.purge", About::Key, Roles::KEY_PURGE),
     row("secrets.createalias", About::Key, Roles::WRITERS),
     row("secrets.deletealias", About::Key, Roles::WRITERS),
-    row("secrets-with-policy-overrides.create", About::Keys, Roles::MANAGER),
+    row("secrets-with-policy-overrides.create", About::Keys, Roles::MANAGER).and(Also::Creation),
     row("keyrings.list", About::Instance, Roles::EVERYONE.or(Roles::KMIP_ADAPTER_MANAGER)),
     row("keyrings.create", About::Instance, Roles::WRITERS),
-    row("keyrings.delete", About::Instance, Roles::MANAGER),
+    row("keyrings.delete", About::Instance, Roles::MANAGER).and(Also::ForcedRing),
     row("policies.read", About::Key, Roles::MANAGER),
     row("policies.write", About::Key, Roles::MANAGER),
     row("instancepolicies.read", About::Instance, Roles::MANAGER),
@@ -112,11 +143,12 @@ pub(crate) const TABLE: &[Row] = &[
     row("importtoken.create", About::Instance, Roles::WRITERS),
     row("importtoken.read", About::Instance, Roles::WRITERS),
     row("registrations.list", About::Key, Roles::EVERYONE),
-    services("registrations.create", About::Key, Roles::EVERYONE),
-    services("registrations.merge", About::Key, Roles::EVERYONE),
-    services("registrations.write", About::Key, Roles::EVERYONE),
-    services("registrations.delete", About::Key, Roles::EVERYONE),
+    services("registrations.create", About::Key, Roles::EVERYONE).and(Also::Owner),
+    services("registrations.merge", About::Key, Roles::EVERYONE).and(Also::Owner),
+    services("registrations.write", About::Key, Roles::EVERYONE).and(Also::Owner),
+    services("registrations.delete", About::Key, Roles::EVERYONE).and(Also::Owner),
     services("secrets.eventack", About::Keys, Roles::EVERYONE),
+    row("events.list", About::Instance, Roles::MANAGER),
     row("kmip-management.create", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
     row("kmip-management.list", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
     row("kmip-management.read", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),

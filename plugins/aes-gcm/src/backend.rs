@@ -2,14 +2,17 @@
 
 use keygate_plugin_sdk::SettingsError;
 use keygate_plugin_sdk::backend::{
-    Backend, Call, DataKey, Description, Error, Key, KeyIdentity, KeyKind, KeyRef, KeySpec, Result, SecretBytes,
+    Backend, Call, DataKey, Description, Error, ImportEnvelope, ImportRejection, Imported, Key, KeyIdentity, KeyPair,
+    KeyRef, KeySpec, Result, SecretBytes,
 };
 use keygate_plugin_sdk::host::random;
 
+use crate::import;
 use crate::kek::Kek;
 use crate::keyref::{self, OpenKey};
+use crate::rsa_pair::{PRIMES, RsaPair};
 use crate::settings::Settings;
-use crate::spec::{Algorithm, MAX_MATERIAL, Spec};
+use crate::spec::{Algorithm, MAX_MATERIAL, Purpose, Spec};
 use crate::wrapping;
 use crate::xaes::NONCE;
 
@@ -17,6 +20,8 @@ use crate::xaes::NONCE;
 pub(crate) const MAX_PLAINTEXT: u32 = 65_536;
 /// The longest AAD, in bytes (`keygate:crypto/backend`).
 const MAX_AAD: usize = 65_536;
+/// The only kind of import key (`keygate:crypto/backend`).
+const IMPORT_KEY: &str = "RSA-4096";
 /// How many bytes a data key may have.
 const DATA_KEY_BYTES: core::ops::RangeInclusive<u32> = 16..=64;
 
@@ -27,17 +32,35 @@ pub struct AesGcm {
 
 impl AesGcm {
     /// Takes a key out of its key-ref.
-    fn open(&self, key: &Key) -> Result<OpenKey> {
+    pub(crate) fn open(&self, key: &Key) -> Result<OpenKey> {
         keyref::open(&key.reference, &key.identity, |version| Kek::version(&self.settings.kek, version))
     }
 
     /// The material of a root key.
     fn open_root(&self, key: &Key) -> Result<SecretBytes> {
         let opened = self.open(key)?;
-        match opened.kind {
-            KeyKind::Root => Ok(opened.material),
-            KeyKind::Standard => Err(Error::Unsupported("a standard key wraps nothing: use a root key".to_owned())),
+        match opened.purpose {
+            Purpose::Root => Ok(opened.material),
+            Purpose::Standard => Err(Error::Unsupported("a standard key wraps nothing: use a root key".to_owned())),
+            // It is no key version's: the store mixed something up.
+            Purpose::Import => Err(Error::InvalidKeyRef),
         }
+    }
+
+    /// The private half of an import key.
+    fn open_import_key(&self, key: &Key) -> Result<RsaPair> {
+        let opened = self.open(key)?;
+        match opened.purpose {
+            Purpose::Import => RsaPair::from_primes(&opened.material),
+            Purpose::Root | Purpose::Standard => Err(Error::InvalidKeyRef),
+        }
+    }
+
+    /// Seals material under the newest version of the KEK.
+    pub(crate) fn seal(&self, identity: &KeyIdentity, spec: Spec, material: &[u8]) -> Result<KeyRef> {
+        let kek = Kek::current(&self.settings.kek)?;
+        let (nonce, _) = nonce_and(0)?;
+        keyref::seal(&kek, &nonce, identity, spec, material)
     }
 
     /// The name of the KEK.
@@ -74,7 +97,7 @@ impl Backend for AesGcm {
             algorithms: Algorithm::NAMES.map(str::to_owned).to_vec(),
             max_plaintext: MAX_PLAINTEXT,
             max_material: MAX_MATERIAL,
-            features: Vec::new(),
+            features: vec!["import-token".to_owned()],
         }
     }
 
@@ -101,16 +124,15 @@ impl Backend for AesGcm {
                 spec.bytes * 8
             )));
         }
-        let kek = Kek::current(&self.settings.kek)?;
-        let (nonce, _) = nonce_and(0)?;
-        keyref::seal(&kek, &nonce, identity, spec, material)
+        self.seal(identity, spec, material)
     }
 
     fn export_key(&self, _call: &Call, key: &Key) -> Result<SecretBytes> {
         let opened = self.open(key)?;
-        match opened.kind {
-            KeyKind::Standard => Ok(opened.material),
-            KeyKind::Root => Err(Error::Unsupported("the material of a root key never leaves".to_owned())),
+        match opened.purpose {
+            Purpose::Standard => Ok(opened.material),
+            Purpose::Root => Err(Error::Unsupported("the material of a root key never leaves".to_owned())),
+            Purpose::Import => Err(Error::InvalidKeyRef),
         }
     }
 
@@ -156,7 +178,7 @@ impl Backend for AesGcm {
         }
         // At most 7,500: `Spec::check` let nothing larger in.
         let bytes = opened.material.len() as u32;
-        let spec = Spec { algorithm: opened.algorithm, kind: opened.kind, bytes };
+        let spec = Spec { algorithm: opened.algorithm, purpose: opened.purpose, bytes };
         let (nonce, _) = nonce_and(0)?;
         keyref::seal(&kek, &nonce, &key.identity, spec, &opened.material).map(Some)
     }
@@ -166,6 +188,42 @@ impl Backend for AesGcm {
             return Err(Error::InvalidInput(format!("{len} random bytes: use at most {}", random::MAX_BYTES)));
         }
         Ok(random::bytes(len))
+    }
+
+    fn create_import_key(&self, _call: &Call, identity: &KeyIdentity, algorithm: &str) -> Result<KeyPair> {
+        if algorithm != IMPORT_KEY {
+            return Err(Error::Unsupported(format!("an import key of `{algorithm}`: this backend makes {IMPORT_KEY}")));
+        }
+        // Seconds are lost if the KEK is away: look first.
+        Kek::current(&self.settings.kek)?;
+        let pair = RsaPair::generate()?;
+        let spec = Spec { algorithm: Algorithm::Rsa, purpose: Purpose::Import, bytes: PRIMES as u32 };
+        Ok(KeyPair { private: self.seal(identity, spec, &pair.primes())?, public: pair.public() })
+    }
+
+    fn open_import(
+        &self,
+        _call: &Call,
+        import_key: &Key,
+        identity: &KeyIdentity,
+        spec: &KeySpec,
+        envelope: &ImportEnvelope,
+    ) -> Result<Imported> {
+        let rejected = || Error::ImportRejected(ImportRejection::Material);
+        if spec.algorithm != "AES" {
+            return Err(Error::Unsupported(format!("a {} under an import token: import an AES key", spec.algorithm)));
+        }
+        let scheme = import::Scheme::of(envelope)?;
+        let pair = self.open_import_key(import_key)?;
+        let material = pair.decrypt(scheme.hash(), &envelope.encrypted_key).ok_or_else(rejected)?;
+        // OAEP carries up to 470 bytes: only then does the product fit, and only then is it one of the three.
+        let bits = material.len() as u32 * 8;
+        if !matches!(bits, 128 | 192 | 256) || (spec.bits != 0 && spec.bits != bits) {
+            return Err(rejected());
+        }
+        scheme.check_nonce(&material, envelope)?;
+        let spec = Spec::check(&KeySpec { bits, ..spec.clone() })?;
+        Ok(Imported { key_ref: self.seal(identity, spec, &material)?, bits })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The whole backend, against the host of the SDK's tests.
 
+use keygate_plugin_sdk::backend::KeyKind;
 use keygate_plugin_sdk::testing;
 
 use super::*;

@@ -1,10 +1,11 @@
 //! Key-refs: key material sealed under the KEK. The format is in the crate's documentation.
 
-use keygate_plugin_sdk::backend::{Error, KeyIdentity, KeyKind, Result, SecretBytes};
+use keygate_plugin_sdk::backend::{Error, KeyIdentity, Result, SecretBytes};
 
 use crate::aad;
 use crate::kek::Kek;
-use crate::spec::{Algorithm, Spec};
+use crate::rsa_pair::PRIMES;
+use crate::spec::{Algorithm, Purpose, Spec};
 use crate::xaes::{self, NONCE, TAG};
 
 const FORMAT: u8 = 0xA1;
@@ -16,7 +17,7 @@ const HEADER: usize = 7;
 /// A key that was taken out of its key-ref.
 pub(crate) struct OpenKey {
     /// What for.
-    pub(crate) kind: KeyKind,
+    pub(crate) purpose: Purpose,
     /// Of what.
     pub(crate) algorithm: Algorithm,
     /// Its bytes.
@@ -33,7 +34,7 @@ pub(crate) fn seal(
     spec: Spec,
     material: &[u8],
 ) -> Result<Vec<u8>> {
-    let header = header(kek.number(), spec.kind, spec.algorithm);
+    let header = header(kek.number(), spec.purpose, spec.algorithm);
     let mut reference = Vec::with_capacity(HEADER + NONCE + material.len() + TAG);
     reference.extend_from_slice(&header);
     reference.extend_from_slice(nonce);
@@ -48,12 +49,13 @@ pub(crate) fn seal(
 pub(crate) fn open(reference: &[u8], identity: &KeyIdentity, kek: impl FnOnce(u32) -> Result<Kek>) -> Result<OpenKey> {
     let (header, rest) = reference.split_first_chunk::<HEADER>().ok_or(Error::InvalidKeyRef)?;
     let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or(Error::InvalidKeyRef)?;
-    let (version, kind, algorithm) = parse(header).ok_or(Error::InvalidKeyRef)?;
+    let (version, purpose, algorithm) = parse(header).ok_or(Error::InvalidKeyRef)?;
     let size = sealed.len().checked_sub(TAG).ok_or(Error::InvalidKeyRef)?;
     // What `Spec::check` let in; so that nobody's mistake elsewhere makes a key of another size.
     let sound = match algorithm {
-        Algorithm::Aes => matches!(size, 16 | 24 | 32),
-        Algorithm::Secret => size > 0 && kind == KeyKind::Standard,
+        Algorithm::Aes => matches!(size, 16 | 24 | 32) && matches!(purpose, Purpose::Root | Purpose::Standard),
+        Algorithm::Secret => size > 0 && purpose == Purpose::Standard,
+        Algorithm::Rsa => size == PRIMES && purpose == Purpose::Import,
     };
     if !sound {
         return Err(Error::InvalidKeyRef);
@@ -61,35 +63,39 @@ pub(crate) fn open(reference: &[u8], identity: &KeyIdentity, kek: impl FnOnce(u3
     let kek = kek(version)?;
     let material =
         xaes::open(kek.bytes(), nonce, &bound_to(header, size, identity), sealed).map_err(|_| Error::InvalidKeyRef)?;
-    Ok(OpenKey { kind, algorithm, material, kek: version })
+    Ok(OpenKey { purpose, algorithm, material, kek: version })
 }
 
-fn header(version: u32, kind: KeyKind, algorithm: Algorithm) -> [u8; HEADER] {
+fn header(version: u32, purpose: Purpose, algorithm: Algorithm) -> [u8; HEADER] {
     let [a, b, c, d] = version.to_be_bytes();
-    let kind = match kind {
-        KeyKind::Root => 1,
-        KeyKind::Standard => 2,
+    let purpose = match purpose {
+        Purpose::Root => 1,
+        Purpose::Standard => 2,
+        Purpose::Import => 3,
     };
     let algorithm = match algorithm {
         Algorithm::Aes => 1,
         Algorithm::Secret => 2,
+        Algorithm::Rsa => 3,
     };
-    [FORMAT, a, b, c, d, kind, algorithm]
+    [FORMAT, a, b, c, d, purpose, algorithm]
 }
 
-fn parse(header: &[u8; HEADER]) -> Option<(u32, KeyKind, Algorithm)> {
-    let &[FORMAT, a, b, c, d, kind, algorithm] = header else { return None };
-    let kind = match kind {
-        1 => KeyKind::Root,
-        2 => KeyKind::Standard,
+fn parse(header: &[u8; HEADER]) -> Option<(u32, Purpose, Algorithm)> {
+    let &[FORMAT, a, b, c, d, purpose, algorithm] = header else { return None };
+    let purpose = match purpose {
+        1 => Purpose::Root,
+        2 => Purpose::Standard,
+        3 => Purpose::Import,
         _ => return None,
     };
     let algorithm = match algorithm {
         1 => Algorithm::Aes,
         2 => Algorithm::Secret,
+        3 => Algorithm::Rsa,
         _ => return None,
     };
-    Some((u32::from_be_bytes([a, b, c, d]), kind, algorithm))
+    Some((u32::from_be_bytes([a, b, c, d]), purpose, algorithm))
 }
 
 /// The additional data: `size` is the material's, in bytes.

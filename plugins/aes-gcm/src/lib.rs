@@ -21,15 +21,16 @@
 //! |---|---|
 //! | 1 | the format, `0xA1` |
 //! | 4 | the version of the KEK, big-endian |
-//! | 1 | the kind: 1 root, 2 standard |
-//! | 1 | the algorithm: 1 `AES`, 2 `SECRET` |
+//! | 1 | what for: 1 root key, 2 standard key, 3 import key |
+//! | 1 | the algorithm: 1 `AES`, 2 `SECRET`, 3 `RSA` |
 //! | 24 | the nonce |
 //! | n | the material, encrypted under the KEK |
 //! | 16 | the tag |
 //!
 //! Additional data: `keygate/aes-gcm/key-ref/1`, the first 7 bytes of the key-ref, the material's size in bits (4 bytes,
 //! big-endian), the instance id, the key id, the version id; each with its length in 4 bytes, big-endian, in front. So a
-//! key-ref opens for the key version, kind, algorithm and size that it was made for, or not at all.
+//! key-ref opens for the key version, purpose, algorithm and size that it was made for, or not at all. The material of an
+//! import key is the two primes of its RSA-4096 pair, 256 bytes each; the public exponent is 65,537.
 //!
 //! # A ciphertext, format 1
 //!
@@ -47,9 +48,12 @@
 
 mod aad;
 mod backend;
+mod import;
 mod kek;
 mod keyref;
+mod primes;
 mod probe;
+mod rsa_pair;
 mod settings;
 mod spec;
 mod wrapping;

@@ -1,11 +1,11 @@
 //! Shows that the backend works: known answers first, then the granted KEK.
 
-use keygate_plugin_sdk::backend::{Error, KeyIdentity, KeyKind, Result};
+use keygate_plugin_sdk::backend::{Error, KeyIdentity, Result};
 
 use crate::backend::AesGcm;
 use crate::kek::Kek;
 use crate::keyref;
-use crate::spec::{Algorithm, Spec};
+use crate::spec::{Algorithm, Purpose, Spec};
 use crate::wrapping;
 use crate::xaes;
 
@@ -55,11 +55,11 @@ pub(crate) fn run(backend: &AesGcm) -> Result<()> {
     let kek = Kek::current(backend.kek())?;
     let identity =
         KeyIdentity { instance_id: "probe".to_owned(), key_id: "probe".to_owned(), version_id: "probe".to_owned() };
-    let spec = Spec { algorithm: Algorithm::Aes, kind: KeyKind::Root, bytes: 32 };
+    let spec = Spec { algorithm: Algorithm::Aes, purpose: Purpose::Root, bytes: 32 };
     let material = [0x2a; 32];
     let reference = keyref::seal(&kek, NONCE, &identity, spec, &material)?;
     let opened = keyref::open(&reference, &identity, |version| Kek::version(backend.kek(), version))?;
-    if *opened.material != material || opened.kind != KeyKind::Root {
+    if *opened.material != material || opened.purpose != Purpose::Root {
         return Err(broken("a key-ref does not open to what was sealed in it"));
     }
     let wrapped = wrapping::wrap(&material, NONCE, &identity, PLAINTEXT, b"aad")?;

@@ -12,10 +12,32 @@ pub(crate) enum Algorithm {
     Aes,
     /// Any bytes; standard keys only.
     Secret,
+    /// The two primes of an RSA key of 4096 bits; import keys only.
+    Rsa,
+}
+
+/// What material may be used for. A key-ref is of one of these, and never taken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To wrap.
+    Root,
+    /// To be given back.
+    Standard,
+    /// To open imports.
+    Import,
+}
+
+impl From<KeyKind> for Purpose {
+    fn from(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Root => Self::Root,
+            KeyKind::Standard => Self::Standard,
+        }
+    }
 }
 
 impl Algorithm {
-    /// All names, as the contract spells them.
+    /// The names of those that keys can be made of, as the contract spells them.
     pub(crate) const NAMES: [&str; 2] = ["AES", "SECRET"];
 }
 
@@ -25,7 +47,7 @@ pub(crate) struct Spec {
     /// Of what.
     pub(crate) algorithm: Algorithm,
     /// What for.
-    pub(crate) kind: KeyKind,
+    pub(crate) purpose: Purpose,
     /// How many bytes.
     pub(crate) bytes: u32,
 }
@@ -54,7 +76,7 @@ impl Spec {
             Algorithm::Secret if bytes > MAX_MATERIAL => {
                 Err(Error::InvalidInput(format!("a secret of {bytes} bytes: use at most {MAX_MATERIAL}")))
             }
-            _ => Ok(Self { algorithm, kind: spec.kind, bytes }),
+            _ => Ok(Self { algorithm, purpose: spec.kind.into(), bytes }),
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A sandbox is born and dropped for one call, and its first page of 64 KiB is by far its cheapest: a slot of the
 //! host's pool is reset with one memset. So the allocator of a plugin hands out addresses upwards from the end of its
-//! static data and takes back only the newest block, which is enough for a vector that grows. It asks for more memory
-//! when the page is full, as far as the host lets it.
+//! static data and takes back the newest block, which is enough for a vector that grows. Other blocks of up to 1 KiB are
+//! kept in lists by their size and handed out again, which is enough for arithmetic with big numbers: it makes and drops
+//! millions of the same few sizes. It asks for more memory when the page is full, as far as the host lets it.
 //!
 //! The export macros install it. A plugin that allocates and frees a lot (a parser of large policies, say) names
 //! `system_allocator` in the macro and gets that of the standard library instead.
@@ -47,11 +48,13 @@ impl Free {
         Some(start)
     }
 
-    /// Takes a block back if it is the newest.
-    fn give(&mut self, start: usize, size: usize) {
-        if start + size == self.next {
+    /// Takes a block back if it is the newest, and says whether it was.
+    fn give(&mut self, start: usize, size: usize) -> bool {
+        let newest = start + size == self.next;
+        if newest {
             self.next = start;
         }
+        newest
     }
 
     /// Changes a block's size, where it is if it is the newest or shrinks. The answer is where it is now.
@@ -71,21 +74,69 @@ impl Free {
     }
 }
 
+/// Blocks that were given back and are not the newest, in lists. The list number `n` has blocks of `n` steps of 16 bytes
+/// and a little more. A block's first word says where the next of its list is; 0 ends a list.
+#[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code, reason = "the allocator is for wasm32"))]
+#[derive(Clone, Copy)]
+struct Lists {
+    heads: [usize; LISTS],
+}
+
+/// The step from one list to the next, in bytes.
+const STEP: usize = 16;
+/// How many lists there are; the first, of blocks that are too small for anything, stays empty.
+const LISTS: usize = 65;
+
+#[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code, reason = "the allocator is for wasm32"))]
+impl Lists {
+    const fn new() -> Self {
+        Self { heads: [0; LISTS] }
+    }
+
+    /// Takes a block of at least `size` bytes at a multiple of `align`, if the right list starts with one. `next` reads a
+    /// block's first word.
+    fn take(&mut self, size: usize, align: usize, next: impl FnOnce(usize) -> usize) -> Option<usize> {
+        let head = self.heads.get_mut(size.div_ceil(STEP))?;
+        let block = *head;
+        if block == 0 || !block.is_multiple_of(align) {
+            return None;
+        }
+        *head = next(block);
+        Some(block)
+    }
+
+    /// Keeps a block. `link` writes a block's first word.
+    fn give(&mut self, block: usize, size: usize, link: impl FnOnce(usize, usize)) {
+        let list = size / STEP;
+        // The word must fit, and lie where a word can.
+        if list == 0 || !block.is_multiple_of(align_of::<usize>()) {
+            return;
+        }
+        if let Some(head) = self.heads.get_mut(list) {
+            link(block, *head);
+            *head = block;
+        }
+    }
+}
+
 #[cfg(target_arch = "wasm32")]
 mod bump {
     #![allow(unsafe_code, reason = "a global allocator cannot be written without")]
 
     use core::alloc::{GlobalAlloc, Layout};
     use core::arch::wasm32::{memory_grow, memory_size};
-    use core::cell::Cell;
+    use core::cell::{Cell, UnsafeCell};
     use core::ptr;
 
-    use super::Free;
+    use super::{Free, Lists};
 
     const PAGE: usize = 65_536;
 
     /// The allocator.
-    pub struct Bump(Cell<Free>);
+    pub struct Bump {
+        free: Cell<Free>,
+        lists: UnsafeCell<Lists>,
+    }
 
     // SAFETY: the target has no threads; nothing else can enter while a function of the allocator runs.
     unsafe impl Sync for Bump {}
@@ -93,11 +144,11 @@ mod bump {
     impl Bump {
         /// One that has not looked at the memory yet.
         pub const fn new() -> Self {
-            Self(Cell::new(Free { next: 0, end: 0 }))
+            Self { free: Cell::new(Free { next: 0, end: 0 }), lists: UnsafeCell::new(Lists::new()) }
         }
 
         fn free(&self) -> Free {
-            let free = self.0.get();
+            let free = self.free.get();
             if free.end != 0 {
                 return free;
             }
@@ -106,6 +157,26 @@ mod bump {
                 static __heap_base: u8;
             }
             Free { next: (&raw const __heap_base).addr(), end: memory_size(0) * PAGE }
+        }
+
+        /// A block that was given back.
+        fn reuse(&self, size: usize, align: usize) -> Option<usize> {
+            // SAFETY: there are no threads, and nothing below comes back here: nobody else has a reference.
+            let lists = unsafe { &mut *self.lists.get() };
+            lists.take(size, align, |block| {
+                // SAFETY: blocks in the lists are ours, aligned for a word and large enough for one, and start with it.
+                unsafe { ptr::with_exposed_provenance::<usize>(block).read() }
+            })
+        }
+
+        /// Takes a block back.
+        fn keep(&self, block: usize, size: usize) {
+            // SAFETY: as in `reuse`.
+            let lists = unsafe { &mut *self.lists.get() };
+            lists.give(block, size, |block, next| {
+                // SAFETY: the block was given back, so it is ours; `give` saw to its size and alignment.
+                unsafe { ptr::with_exposed_provenance_mut::<usize>(block).write(next) }
+            });
         }
     }
 
@@ -122,19 +193,26 @@ mod bump {
     }
 
     // SAFETY: blocks lie between the static data and the end of the memory, are aligned, and do not overlap, because
-    // `next` only falls back to the start of a block that was given back.
+    // `next` only falls back to the start of a block that was given back and is in no list, and a block in a list is
+    // taken out of it when it is handed out.
     unsafe impl GlobalAlloc for Bump {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            if let Some(block) = self.reuse(layout.size(), layout.align()) {
+                return ptr::with_exposed_provenance_mut(block);
+            }
             let mut free = self.free();
             let Some(start) = free.take(layout.size(), layout.align(), grow) else { return ptr::null_mut() };
-            self.0.set(free);
+            self.free.set(free);
             ptr::with_exposed_provenance_mut(start)
         }
 
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
             let mut free = self.free();
-            free.give(block.addr(), layout.size());
-            self.0.set(free);
+            if free.give(block.addr(), layout.size()) {
+                self.free.set(free);
+            } else {
+                self.keep(block.addr(), layout.size());
+            }
         }
 
         unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -142,13 +220,14 @@ mod bump {
             let Some(start) = free.resize(block.addr(), layout.size(), size, layout.align(), grow) else {
                 return ptr::null_mut();
             };
-            self.0.set(free);
+            self.free.set(free);
             if start == block.addr() {
                 return block;
             }
             let moved = ptr::with_exposed_provenance_mut(start);
             // SAFETY: a block that moved is larger now, and lies behind the old one or in other memory.
             unsafe { ptr::copy_nonoverlapping(block, moved, layout.size()) };
+            self.keep(block.addr(), layout.size());
             moved
         }
     }
@@ -159,7 +238,53 @@ pub use bump::Bump;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    /// Lists, and the first words of the blocks in them.
+    fn lists() -> (Lists, BTreeMap<usize, usize>) {
+        (Lists::new(), BTreeMap::new())
+    }
+
+    #[test]
+    fn blocks_of_the_same_size_are_handed_out_again_the_last_one_first() {
+        let (mut lists, mut words) = lists();
+        for block in [0x1000, 0x2000, 0x3000] {
+            lists.give(block, 256, |block, next| {
+                words.insert(block, next);
+            });
+        }
+        let mut take = |size| lists.take(size, 8, |block| words[&block]);
+        assert_eq!(take(257), None, "it would be too small");
+        assert_eq!(take(240), None, "and that would waste it");
+        assert_eq!([take(256), take(250), take(241)], [Some(0x3000), Some(0x2000), Some(0x1000)]);
+        assert_eq!(take(256), None);
+    }
+
+    #[test]
+    fn what_fits_no_list_is_let_go() {
+        let (mut lists, _) = lists();
+        for (block, size) in [(0x1000, 15), (0x1001, 256), (0x1000, LISTS * STEP), (0x1000, usize::MAX)] {
+            lists.give(block, size, |_, _| panic!("{size} bytes at {block:#x} were kept"));
+        }
+        assert_eq!(lists.take(usize::MAX, 8, |_| 0), None);
+        lists.give(0x1008, 64, |_, _| ());
+        assert_eq!(lists.take(64, 16, |_| 0), None, "it is not aligned enough");
+        assert_eq!(lists.take(64, 8, |_| 0), Some(0x1008));
+    }
+
+    #[test]
+    fn a_block_has_at_least_the_size_that_was_asked_for() {
+        let (mut lists, _) = lists();
+        for given in 0..1_100 {
+            lists.give(0x1000, given, |_, _| ());
+            for asked in given + 1..1_200 {
+                assert_eq!(lists.take(asked, 1, |_| 0), None, "{given} bytes for {asked}");
+            }
+            lists = Lists::new();
+        }
+    }
 
     fn none(_: usize) -> Option<core::ops::Range<usize>> {
         None

@@ -4,7 +4,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::bindings::backend::exports::keygate::crypto::backend::Guest;
 pub use crate::bindings::backend::keygate::crypto::types::{
-    Call, Description, Error, ImportEnvelope, ImportRejection, Key, KeyIdentity, KeyKind, KeyPair, KeyRef, KeySpec,
+    Call, Description, Error, ImportEnvelope, ImportRejection, Imported, Key, KeyIdentity, KeyKind, KeyPair, KeyRef,
+    KeySpec,
 };
 use crate::bindings::backend::keygate::crypto::types::{DataKey as WireDataKey, SettingsError as WireSettingsError};
 use crate::settings::SettingsError;
@@ -128,7 +129,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
         Err(unsupported("create-import-key"))
     }
 
-    /// Opens an import inside the backend. Feature `import-token`.
+    /// Opens an import inside the backend. `spec.bits` 0: any size of the algorithm will do. Feature `import-token`.
     ///
     /// # Errors
     /// `unsupported`, unless it is written.
@@ -139,7 +140,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
         _identity: &KeyIdentity,
         _spec: &KeySpec,
         _envelope: &ImportEnvelope,
-    ) -> Result<KeyRef> {
+    ) -> Result<Imported> {
         Err(unsupported("open-import"))
     }
 
@@ -295,7 +296,7 @@ impl<T: Exported> Guest for Component<T> {
         identity: KeyIdentity,
         spec: KeySpec,
         mut envelope: ImportEnvelope,
-    ) -> Result<KeyRef> {
+    ) -> Result<Imported> {
         let opened = on::<T, _>(|plugin| plugin.open_import(&call, &import_key, &identity, &spec, &envelope));
         envelope.expected_nonce.zeroize();
         opened

@@ -66,9 +66,33 @@ impl Verdict {
         self
     }
 
+    /// Ends the promise of [`Self::remembered_by`] at this instant, in milliseconds since 1970-01-01T00:00:00Z. Without a
+    /// promise, nothing.
+    #[must_use]
+    pub fn until(mut self, unix_ms: u64) -> Self {
+        if let Some(memo) = &mut self.memo {
+            memo.valid_until_unix_ms = Some(unix_ms);
+        }
+        self
+    }
+
     fn deny(kind: DenialKind, code: &str, message: &str) -> Self {
         let message = crate::cut(message.to_owned(), MAX_MESSAGE);
         Self { decision: Decision::Deny(Denial { kind, code: code.to_owned(), message }), memo: None }
+    }
+}
+
+impl Request {
+    /// What else the host knows under this name. Absent: it does not know it, or could not read it.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl InstancePolicy {
+    /// The values of an attribute: none, one, or those of a list.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.attributes.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -178,6 +202,28 @@ mod tests {
         assert_eq!(verdict.decision, Decision::Allow(vec![]));
         assert_eq!(verdict.memo.map(|memo| memo.reads), Some(Facts::ACTION));
         assert_eq!(Exports::evaluate(request("c")), Err("not listed".into()));
+    }
+
+    #[test]
+    fn a_promise_may_end_and_nothing_ends_without_one() {
+        let memo = Verdict::allow().remembered_by(Facts::TIME).until(7).memo.unwrap();
+        assert_eq!((memo.reads, memo.valid_until_unix_ms), (Facts::TIME, Some(7)));
+        assert_eq!(Verdict::allow().until(7).memo, None);
+    }
+
+    #[test]
+    fn attributes_are_found_by_their_names() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut request = request("a");
+        request.attributes = vec![pair("force", "true"), pair("new-ring", "")];
+        assert_eq!(request.attribute("force"), Some("true"));
+        assert_eq!(request.attribute("new-ring"), Some(""));
+        assert_eq!(request.attribute("Force"), None);
+
+        let attributes = vec![pair("allowed_ip", "10.0.0.0/8"), pair("other", "x"), pair("allowed_ip", "::/0")];
+        let policy = InstancePolicy { kind: "allowedIP".into(), attributes };
+        assert_eq!(policy.values("allowed_ip").collect::<Vec<_>>(), ["10.0.0.0/8", "::/0"]);
+        assert_eq!(policy.values("allowed").count(), 0);
     }
 
     #[test]

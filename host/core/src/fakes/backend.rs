@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::backend::{
     BackendDescription, BackendError, BackendKey, BackendResult, Call, CryptoBackend, DataKey, ImportEnvelope,
-    KeyIdentity, KeyPair, KeySpec,
+    ImportRejection, Imported, KeyIdentity, KeyPair, KeySpec,
 };
 use crate::key::KeyKind;
 use crate::ports::BoxFuture;
@@ -13,6 +13,10 @@ use crate::secret::SecretBytes;
 
 /// Keeps the contract of `wit/crypto` without any cryptography: a key-ref holds its material in clear, and a ciphertext
 /// is the plaintext with what it is bound to written before it, and a checksum behind.
+///
+/// Imports work likewise: a public key is some bytes, and what is encrypted to it is those bytes and the material behind
+/// ([`FakeBackend::encrypt_key`]); an encrypted nonce is a checksum of material and iv and the nonce behind
+/// ([`FakeBackend::encrypt_nonce`]). Algorithms, sizes and refusals are the contract's.
 pub struct FakeBackend {
     name: String,
     description: BackendDescription,
@@ -33,7 +37,7 @@ impl FakeBackend {
                 algorithms: vec!["AES".to_owned(), "SECRET".to_owned()],
                 max_plaintext: 65_536,
                 max_material: 7_500,
-                features: Vec::new(),
+                features: vec!["import-token".to_owned()],
             },
             counter: AtomicU64::new(1),
             failure: Mutex::new(None),
@@ -57,6 +61,53 @@ impl FakeBackend {
     /// How many keys were destroyed.
     pub fn destroyed(&self) -> u64 {
         self.destroyed.load(Ordering::Relaxed)
+    }
+
+    /// What a client of the API would send as the encrypted material: `public` is that of the import token.
+    pub fn encrypt_key(public: &[u8], material: &[u8]) -> Vec<u8> {
+        [public, material].concat()
+    }
+
+    /// What a client of the API would send as the encrypted nonce.
+    pub fn encrypt_nonce(material: &[u8], iv: &[u8], nonce: &[u8]) -> Vec<u8> {
+        [sum(&[material, iv].concat()).as_slice(), nonce].concat()
+    }
+
+    fn opened(
+        &self,
+        import_key: &BackendKey<'_>,
+        identity: &KeyIdentity,
+        spec: KeySpec,
+        envelope: &ImportEnvelope,
+    ) -> BackendResult<Imported> {
+        let (iv, authenticated) = match envelope.algorithm.as_str() {
+            "RSAES_OAEP_SHA_256" => (12, true),
+            "RSAES_OAEP_SHA_1" => (16, false),
+            other => return Err(BackendError::Unsupported(format!("the encryption algorithm {other}"))),
+        };
+        let refused = |why| Err(BackendError::ImportRejected(why));
+        if envelope.iv.len() != iv {
+            return refused(ImportRejection::NonceIv);
+        }
+        let public = import_key.reference.strip_prefix(bound(&import_key.identity).as_slice());
+        let Some((&IMPORT, public)) = public.and_then(<[u8]>::split_first) else {
+            return Err(BackendError::InvalidKeyRef { backend: self.name.clone() });
+        };
+        let material = envelope.encrypted_key.strip_prefix(public).filter(|it| matches!(it.len(), 16 | 24 | 32));
+        let Some(material) = material else { return refused(ImportRejection::Material) };
+        let bits = material.iter().map(|_| u8::BITS).sum();
+        if spec.bits != 0 && spec.bits != bits {
+            return refused(ImportRejection::Material);
+        }
+        let check = sum(&[material, envelope.iv.as_slice()].concat());
+        match envelope.encrypted_nonce.strip_prefix(check.as_slice()) {
+            None => refused(ImportRejection::NonceIv),
+            Some(nonce) if nonce == envelope.expected_nonce.as_slice() => {
+                Ok(Imported { reference: Self::reference(identity, spec.kind, material), bits })
+            }
+            Some(_) if authenticated => refused(ImportRejection::Nonce),
+            Some(_) => refused(ImportRejection::NonceIv),
+        }
     }
 
     fn healthy(&self) -> BackendResult<()> {
@@ -105,6 +156,9 @@ impl FakeBackend {
         rest.map(<[u8]>::to_vec).ok_or(BackendError::AuthenticationFailed)
     }
 }
+
+/// Where a key-ref says whether it is a root key's (0) or a standard key's (1): it is an import key's.
+const IMPORT: u8 = 2;
 
 fn bound(identity: &KeyIdentity) -> Vec<u8> {
     let parts: [&[u8]; 3] = [identity.instance.as_bytes(), identity.key.as_bytes(), identity.version.as_bytes()];
@@ -240,20 +294,26 @@ impl CryptoBackend for FakeBackend {
     fn create_import_key<'a>(
         &'a self,
         _: Call<'a>,
-        _: KeyIdentity,
-        _: &'a str,
+        identity: KeyIdentity,
+        algorithm: &'a str,
     ) -> BoxFuture<'a, BackendResult<KeyPair>> {
-        ready(Err(BackendError::Unsupported("import tokens".to_owned())))
+        let public = [b"a public key".as_slice(), &self.bytes(20)].concat();
+        ready(self.healthy().and_then(|()| {
+            if algorithm != "RSA-4096" {
+                return Err(BackendError::Unsupported(format!("an import key of {algorithm}")));
+            }
+            Ok(KeyPair { private: [bound(&identity).as_slice(), &[IMPORT], &public].concat(), public })
+        }))
     }
 
     fn open_import<'a>(
         &'a self,
         _: Call<'a>,
-        _: BackendKey<'a>,
-        _: KeyIdentity,
-        _: KeySpec,
-        _: &'a ImportEnvelope,
-    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
-        ready(Err(BackendError::Unsupported("import tokens".to_owned())))
+        import_key: BackendKey<'a>,
+        identity: KeyIdentity,
+        spec: KeySpec,
+        envelope: &'a ImportEnvelope,
+    ) -> BoxFuture<'a, BackendResult<Imported>> {
+        ready(self.healthy().and_then(|()| self.opened(&import_key, &identity, spec, envelope)))
     }
 }

@@ -61,12 +61,13 @@ pub enum Script {
 pub struct ScriptedGate {
     script: Mutex<Script>,
     asked: Mutex<Vec<(Action, bool)>>,
+    facts: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl ScriptedGate {
     /// Says yes.
     pub fn allowing() -> Self {
-        Self { script: Mutex::new(Script::Allow), asked: Mutex::new(Vec::new()) }
+        Self { script: Mutex::new(Script::Allow), asked: Mutex::default(), facts: Mutex::default() }
     }
 
     /// Says this from now on.
@@ -80,12 +81,20 @@ impl ScriptedGate {
     pub fn asked(&self) -> Vec<(Action, bool)> {
         self.asked.lock().map(|asked| asked.clone()).unwrap_or_default()
     }
+
+    /// The facts that the last question came with.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        self.facts.lock().map(|facts| facts.clone()).unwrap_or_default()
+    }
 }
 
 impl PolicyGate for ScriptedGate {
     fn decide<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
         if let Ok(mut asked) = self.asked.lock() {
             asked.push((request.action, request.key.is_some()));
+        }
+        if let Ok(mut facts) = self.facts.lock() {
+            *facts = request.attributes.to_vec();
         }
         let script = self.script.lock().map_or(Script::Deny, |script| script.clone());
         let verdict = match script {

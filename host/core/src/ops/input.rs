@@ -1,9 +1,10 @@
-//! Checks that several use cases share. They collect every reason, so that a caller can mend all at once.
+//! Checks that several use cases share. They collect the reasons, so that a caller can mend all at once.
 
 use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::Alias;
 use crate::limits::Limits;
-use crate::secret::SecretBytes;
+use crate::pipeline::{Gateway, RequestContext};
+use crate::store::StoreError;
 
 /// The longest AAD entry, in characters (`api-contract`, f).
 const MAX_AAD_ENTRY: usize = 255;
@@ -11,14 +12,20 @@ const MAX_AAD_ENTRY: usize = 255;
 /// The longest material of a standard key, in bytes (`api-contract`, f).
 pub const MAX_SECRET_BYTES: usize = 7_500;
 
-/// Gathers what is wrong.
+/// How many reasons are told at once. A body of a megabyte can be wrong in so many places that the answer would be larger
+/// than it.
+const MOST_REASONS: usize = 20;
+
+/// Gathers what is wrong, of which the first 20 reasons are kept.
 #[derive(Default)]
 pub struct Problems(Vec<Reason>);
 
 impl Problems {
     /// One more.
     pub fn add(&mut self, reason: Reason) {
-        self.0.push(reason);
+        if self.0.len() < MOST_REASONS {
+            self.0.push(reason);
+        }
     }
 
     /// A field of the body that is not as it must be.
@@ -34,7 +41,7 @@ impl Problems {
     /// Fails if anything was wrong.
     ///
     /// # Errors
-    /// With all the reasons.
+    /// With the reasons.
     pub fn finish(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Refused(self.0)) }
     }
@@ -50,13 +57,27 @@ pub fn check_aad(aad: &[String], limits: &Limits, problems: &mut Problems) {
     }
 }
 
-/// Checks aliases given with a new key.
+/// Checks that the ring that the request names is there.
+///
+/// # Errors
+/// `KEY_RING_NOT_FOUND_ERR`.
+pub async fn check_ring(gateway: &Gateway, cx: &RequestContext) -> Result<(), Error> {
+    match &cx.ring {
+        Some(ring) if !ring.is_default() && gateway.store.ring(cx.instance, ring).await?.is_none() => {
+            Err(StoreError::RingMissing(ring.clone()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks aliases given with a new key. When there are too many, no one of them is looked at.
 pub fn check_aliases(texts: &[String], limits: &Limits, problems: &mut Problems) -> Vec<Alias> {
     if texts.len() > limits.aliases_per_key {
         problems.add(
             Reason::new(ReasonCode::AliasQuota, format!("A key has at most {} aliases", limits.aliases_per_key))
                 .field("aliases"),
         );
+        return Vec::new();
     }
     let mut aliases: Vec<Alias> = Vec::with_capacity(texts.len());
     for text in texts {
@@ -71,17 +92,35 @@ pub fn check_aliases(texts: &[String], limits: &Limits, problems: &mut Problems)
     aliases
 }
 
-/// Checks material that is to become a root key.
-pub fn check_root_material(material: &SecretBytes, problems: &mut Problems) {
-    if !matches!(material.len(), 16 | 24 | 32) {
-        problems.field("payload", "the material of a root key has 16, 24 or 32 bytes, in base64");
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Checks material that is to become a standard key.
-pub fn check_secret_material(material: &SecretBytes, problems: &mut Problems) {
-    if material.is_empty() || material.len() > MAX_SECRET_BYTES {
-        problems
-            .field("payload", format!("the material of a standard key has 1 to {MAX_SECRET_BYTES} bytes, in base64"));
+    fn reasons(problems: Problems) -> Vec<Reason> {
+        match problems.finish() {
+            Err(Error::Refused(reasons)) => reasons,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_what_is_wrong_the_first_twenty_reasons_are_told() {
+        let mut problems = Problems::default();
+        for n in 0..10_000 {
+            problems.field(&n.to_string(), "wrong");
+        }
+        let told = reasons(problems);
+        assert_eq!(told.len(), 20);
+        assert_eq!(told[19], Reason::new(ReasonCode::InvalidField, "wrong").field("19"));
+    }
+
+    #[test]
+    fn of_too_many_aliases_none_is_looked_at() {
+        let mut problems = Problems::default();
+        let limits = Limits { aliases_per_key: 2, ..Limits::default() };
+        let texts = ["good", "not good", "not good"].map(str::to_owned);
+        assert_eq!(check_aliases(&texts, &limits, &mut problems), []);
+        let codes: Vec<_> = reasons(problems).iter().map(|reason| reason.code).collect();
+        assert_eq!(codes, [ReasonCode::AliasQuota]);
     }
 }

@@ -3,15 +3,80 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Algorithm, BackendKey, CryptoBackend, KeyIdentity, KeySpec};
+use super::input::{MAX_SECRET_BYTES, Problems};
+use crate::backend::{Algorithm, BackendKey, Call, CryptoBackend, ImportEnvelope, KeyIdentity, KeySpec};
+use crate::clock::Timestamp;
 use crate::encoding;
 use crate::envelope::{Envelope, canonical_aad};
 use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::VersionId;
 use crate::key::{Key, KeyKind, KeyRef, KeyVersion};
-use crate::pipeline::{Gateway, RequestContext};
+use crate::pipeline::Gateway;
 use crate::secret::SecretBytes;
-use crate::store::StoreError;
+
+/// Material that comes from outside.
+#[derive(Debug)]
+pub enum Material {
+    /// In clear, as far as the gateway is concerned.
+    Plain(SecretBytes),
+    /// Under the instance's import token: only the backend can open it.
+    UnderToken(SealedMaterial),
+}
+
+/// Material under an import token (`api-contract`, g-4).
+#[derive(Debug)]
+pub struct SealedMaterial {
+    /// `RSAES_OAEP_SHA_256`, or `RSAES_OAEP_SHA_1`.
+    pub algorithm: String,
+    /// The material, encrypted to the token's public key.
+    pub encrypted_key: Vec<u8>,
+    /// The token's nonce, encrypted under the material.
+    pub encrypted_nonce: Vec<u8>,
+    /// What that encryption began with.
+    pub iv: Vec<u8>,
+}
+
+impl Material {
+    /// Whether it comes under an import token.
+    pub const fn under_token(&self) -> bool {
+        matches!(self, Self::UnderToken(_))
+    }
+
+    /// Checks what can be checked before a backend sees it.
+    pub(super) fn check(&self, kind: KeyKind, problems: &mut Problems) {
+        match (self, kind) {
+            (Self::Plain(material), KeyKind::Root) if !matches!(material.len(), 16 | 24 | 32) => {
+                problems.field("payload", "the material of a root key has 16, 24 or 32 bytes, in base64");
+            }
+            (Self::Plain(material), KeyKind::Standard) if material.is_empty() || material.len() > MAX_SECRET_BYTES => {
+                let text = format!("the material of a standard key has 1 to {MAX_SECRET_BYTES} bytes, in base64");
+                problems.field("payload", text);
+            }
+            (Self::Plain(_), _) => {}
+            (Self::UnderToken(_), KeyKind::Standard) => {
+                let text = "a standard key is not imported under an import token; leave `encryptedNonce` and `iv` out";
+                problems.field("encryptedNonce", text);
+            }
+            (Self::UnderToken(sealed), KeyKind::Root) => sealed.check(problems),
+        }
+    }
+}
+
+impl SealedMaterial {
+    fn check(&self, problems: &mut Problems) {
+        match self.algorithm.as_str() {
+            "RSAES_OAEP_SHA_256" if self.iv.len() != 12 => problems.field("iv", "`iv` has 12 bytes, in base64"),
+            "RSAES_OAEP_SHA_1" if self.iv.len() != 16 => {
+                problems.field("iv", "with RSAES_OAEP_SHA_1, `iv` has 16 bytes, in base64");
+            }
+            "RSAES_OAEP_SHA_256" | "RSAES_OAEP_SHA_1" => {}
+            _ => {
+                let text = "`encryptionAlgorithm` is RSAES_OAEP_SHA_256; RSAES_OAEP_SHA_1 is taken, too";
+                problems.field("encryptionAlgorithm", text);
+            }
+        }
+    }
+}
 
 /// A key version together with the backend that holds its material.
 pub(super) struct Held {
@@ -83,44 +148,80 @@ fn unprocessable() -> Error {
         .into()
 }
 
-/// Makes the material of a new version on a backend: generated, or from what the caller sent.
+/// Makes the material of a new version on a backend: generated, or from what the caller sent. Returns where it is and how
+/// many bits it has.
 pub(super) async fn make(
-    cx: &RequestContext,
+    gateway: &Gateway,
+    call: Call<'_>,
     backend: &dyn CryptoBackend,
     identity: KeyIdentity,
     kind: KeyKind,
-    material: Option<&SecretBytes>,
+    material: Option<&Material>,
+    now: Timestamp,
 ) -> Result<(KeyRef, u32), Error> {
-    let spec = spec(kind, material);
-    let reference = match material {
-        None => backend.generate_key(cx.call(), identity, spec).await?,
-        Some(material) => backend.import_key(cx.call(), identity, spec, material).await?,
+    let (reference, bits) = match material {
+        None => {
+            let spec = KeySpec { algorithm: Algorithm::Aes, bits: 256, kind };
+            (backend.generate_key(call, identity, spec).await?, spec.bits)
+        }
+        Some(Material::Plain(material)) => {
+            let spec = spec(kind, material);
+            (backend.import_key(call, identity, spec, material).await?, spec.bits)
+        }
+        Some(Material::UnderToken(sealed)) => open_import(gateway, call, backend, identity, sealed, now).await?,
     };
-    Ok((KeyRef { backend: backend.name().to_owned(), reference }, spec.bits))
+    Ok((KeyRef { backend: backend.name().to_owned(), reference }, bits))
 }
 
-/// Generated keys have 256 bits; imported ones what was sent, of any form where the key is standard.
-fn spec(kind: KeyKind, material: Option<&SecretBytes>) -> KeySpec {
-    let algorithm = match (kind, material) {
-        (KeyKind::Standard, Some(_)) => Algorithm::Secret,
-        _ => Algorithm::Aes,
+/// Imported material of a root key is an AES key; that of a standard key is of any form.
+fn spec(kind: KeyKind, material: &SecretBytes) -> KeySpec {
+    let algorithm = match kind {
+        KeyKind::Standard => Algorithm::Secret,
+        KeyKind::Root => Algorithm::Aes,
     };
-    let bits = material.map_or(256, |material| u32::try_from(material.len() * 8).unwrap_or(u32::MAX));
-    KeySpec { algorithm, bits, kind }
+    KeySpec { algorithm, bits: u32::try_from(material.len() * 8).unwrap_or(u32::MAX), kind }
 }
 
-/// Takes back material whose record was refused. After any other failure of the store the record may be there, and then
-/// its material must be too. That destroying fails is for the log only: a key in a token that no record names is waste,
-/// not danger.
-pub(super) async fn discard(
-    cx: &RequestContext,
+/// Has the backend that holds the instance's import token open what came under it. The material never is in here.
+async fn open_import(
+    gateway: &Gateway,
+    call: Call<'_>,
     backend: &dyn CryptoBackend,
     identity: KeyIdentity,
-    key_ref: &KeyRef,
-    why: &StoreError,
-) {
-    if matches!(why, StoreError::Conflict | StoreError::AliasTaken(_)) {
-        let key = BackendKey { identity, reference: &key_ref.reference };
-        let _ = backend.destroy_key(cx.call(), key).await;
+    sealed: &SealedMaterial,
+    now: Timestamp,
+) -> Result<(Vec<u8>, u32), Error> {
+    let token = gateway.store.import_token(identity.instance).await?.ok_or_else(|| {
+        Error::refused(
+            ReasonCode::ImportTokenNotFound,
+            "There is no import token in this instance; make one with POST /api/v2/import_token",
+        )
+    })?;
+    // One that another backend holds, from before the instance got this one, is as good as none.
+    if now >= token.expires_at || token.private_key.backend != backend.name() {
+        return Err(Error::refused(
+            ReasonCode::ImportTokenExpired,
+            "The import token has expired; make a new one and encrypt the key under it",
+        ));
     }
+    let (instance, key) = token.pair;
+    let pair = KeyIdentity { instance, key, version: key.first_version() };
+    let import_key = BackendKey { identity: pair, reference: &token.private_key.reference };
+    let envelope = ImportEnvelope {
+        algorithm: sealed.algorithm.clone(),
+        encrypted_key: sealed.encrypted_key.clone(),
+        encrypted_nonce: sealed.encrypted_nonce.clone(),
+        iv: sealed.iv.clone(),
+        expected_nonce: token.nonce.clone().into(),
+    };
+    let spec = KeySpec { algorithm: Algorithm::Aes, bits: 0, kind: KeyKind::Root };
+    let imported = backend.open_import(call, import_key, identity, spec, &envelope).await?;
+    Ok((imported.reference, imported.bits))
+}
+
+/// Takes back material that no record names. That destroying fails is for the log only: a key in a token that no record
+/// names is waste, not danger.
+pub(super) async fn discard(call: Call<'_>, backend: &dyn CryptoBackend, identity: KeyIdentity, key_ref: &KeyRef) {
+    let key = BackendKey { identity, reference: &key_ref.reference };
+    let _ = backend.destroy_key(call, key).await;
 }

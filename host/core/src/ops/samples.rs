@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::pipeline::Gateway;
 use crate::secret::SecretBytes;
-use crate::store::{KeyFilter, PageRequest};
+use crate::store::{KeyFilter, PageRequest, Sort};
 
 /// A key that its backend does not open.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub async fn samples(gateway: &Gateway) -> Result<BTreeMap<String, Samples>, Err
     let mut backends: BTreeMap<String, Samples> = BTreeMap::new();
     for instance in gateway.instances.iter() {
         let page = PageRequest { offset: 0, limit: SAMPLES };
-        for key in gateway.store.keys(instance.id, &KeyFilter::default(), page).await?.items {
+        for key in gateway.store.keys(instance.id, &KeyFilter::default(), &Sort::default(), page).await? {
             let held = match material::current(gateway, &key).await {
                 Ok(held) => held,
                 Err(Error::Unavailable { .. }) => continue,

@@ -7,9 +7,10 @@ use keygate_core::access::{
     AccessRequest, Denial, DenialKind, Endpoint, Obligation, Principal, PrincipalKind, RoleAssignment,
 };
 use keygate_core::backend::{
-    BackendDescription, BackendError, ImportEnvelope, ImportRejection, KeyIdentity, KeyPair, KeySpec,
+    BackendDescription, BackendError, ImportEnvelope, ImportRejection, Imported, KeyIdentity, KeyPair, KeySpec,
 };
 use keygate_core::key::{Key, KeyKind, KeyState};
+use keygate_core::policy::InstancePolicy;
 
 use super::crypto::keygate::crypto::types as c;
 use super::policy::keygate::policy::types as p;
@@ -100,6 +101,15 @@ pub(crate) fn wrapped(bytes: Vec<u8>, plaintext: usize) -> Checked<Vec<u8>> {
 pub(crate) fn key_pair(pair: c::KeyPair) -> Checked<KeyPair> {
     within("the public key", pair.public.len(), 1, MAX_KEY_REF)?;
     Ok(KeyPair { private: key_ref(pair.private)?, public: pair.public })
+}
+
+/// Checks what came out of an import.
+pub(crate) fn imported(imported: c::Imported) -> Checked<Imported> {
+    let bits = imported.bits;
+    if !matches!(bits, 128 | 192 | 256) {
+        return Err(format!("what was imported has {bits} bits; 128, 192 or 256 is right"));
+    }
+    Ok(Imported { reference: key_ref(imported.key_ref)?, bits })
 }
 
 /// The text of an identity's parts, which the contract's record borrows.
@@ -229,7 +239,7 @@ pub(crate) fn request(r: &AccessRequest<'_>) -> p::Request {
             key_ring: r.key_ring.map(|ring| ring.as_str().to_owned()),
             key: r.key.map(key_facts),
             key_name: r.key_name.map(str::to_owned),
-            instance_policies: Vec::new(),
+            instance_policies: r.policies.enabled().map(instance_policy).collect(),
         },
         network: p::Network {
             address: r.network.address.map(|address| address.to_string()),
@@ -268,11 +278,16 @@ fn assignment(a: &RoleAssignment) -> p::RoleAssignment {
     }
 }
 
+fn instance_policy(policy: &InstancePolicy) -> p::InstancePolicy {
+    let attributes = policy.attributes.pairs().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    p::InstancePolicy { kind: policy.kind.as_str().to_owned(), attributes }
+}
+
 fn key_facts(key: &Key) -> p::KeyFacts {
     p::KeyFacts {
         id: key.id.to_string(),
         name: key.name.clone(),
-        aliases: key.aliases.iter().map(|alias| alias.as_str().to_owned()).collect(),
+        aliases: key.alias_names().map(|alias| alias.as_str().to_owned()).collect(),
         tags: key.tags.clone(),
         kind: match key.kind {
             KeyKind::Root => p::KeyKind::Root,
@@ -290,7 +305,10 @@ fn key_facts(key: &Key) -> p::KeyFacts {
         created_by: key.created_by.clone(),
         last_rotated_unix_ms: key.rotated_at.map(|at| at.unix_ms()),
         expires_unix_ms: key.expires_at.map(|at| at.unix_ms()),
-        dual_auth_delete: false,
-        deletion_authorization: None,
+        dual_auth_delete: key.needs_dual_auth(),
+        deletion_authorization: key.authorization.as_ref().map(|authorization| p::DeletionAuthorization {
+            by: authorization.given.by.clone(),
+            expires_unix_ms: authorization.lapses_at.unix_ms(),
+        }),
     }
 }

@@ -144,6 +144,9 @@ impl Grants {
 pub struct PluginLimits {
     /// Wall-clock time. 1 second.
     pub deadline: Duration,
+    /// The same for the functions that make RSA keys, `create-import-key` and `create-transport-key`, where it is the
+    /// longer of the two. They are called in the background. 60 seconds.
+    pub slow_deadline: Duration,
     /// Linear memory, in bytes. 16 MiB.
     pub memory: usize,
     /// Bytes that it may hand over in one answer, or in one call to the host. 1 MiB.
@@ -154,7 +157,23 @@ pub struct PluginLimits {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(1), memory: 16 << 20, output: 1 << 20, concurrency: None }
+        Self {
+            deadline: Duration::from_secs(1),
+            slow_deadline: Duration::from_secs(60),
+            memory: 16 << 20,
+            output: 1 << 20,
+            concurrency: None,
+        }
+    }
+}
+
+/// The functions of the contracts that may take their time.
+const SLOW: [&str; 2] = ["create-import-key", "create-transport-key"];
+
+impl PluginLimits {
+    /// How long a call of this function may take.
+    pub(crate) fn deadline_of(&self, function: &str) -> Duration {
+        if SLOW.contains(&function) { self.deadline.max(self.slow_deadline) } else { self.deadline }
     }
 }
 

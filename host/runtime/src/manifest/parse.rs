@@ -11,7 +11,7 @@ use crate::load_error::{LoadError, LoadStep, list, nearest};
 const KEYS: [&str; 9] = ["name", "file", "sha256", "sha256_file", "world", "grants", "limits", "mode", "settings"];
 const WORLDS: [World; 3] = [World::SoftwareBackend, World::HsmBackend, World::PolicyRule];
 const GRANTS: [&str; 5] = ["log", "random", "secrets", "clock", "pkcs11"];
-const LIMITS: [&str; 4] = ["deadline", "memory", "output", "concurrency"];
+const LIMITS: [&str; 5] = ["deadline", "slow_deadline", "memory", "output", "concurrency"];
 
 /// The longest deadline that a plugin can be given.
 const MAX_DEADLINE: Duration = Duration::from_secs(600);
@@ -205,11 +205,12 @@ impl Reader<'_> {
         let mut limits = PluginLimits::default();
         let Some(table) = self.table(entry, "limits") else { return limits };
         self.known_keys(table, "limits.", &LIMITS);
-        if let Some(deadline) = self.limit(table, "deadline", parse_duration) {
+        for (key, limit) in [("deadline", &mut limits.deadline), ("slow_deadline", &mut limits.slow_deadline)] {
+            let Some(deadline) = self.limit(table, key, parse_duration) else { continue };
             if deadline < Duration::from_millis(1) || deadline > MAX_DEADLINE {
-                self.problem("`limits.deadline` is out of bounds", "use 1ms to 10m");
+                self.problem(format!("`limits.{key}` is out of bounds"), "use 1ms to 10m");
             }
-            limits.deadline = deadline;
+            *limit = deadline;
         }
         if let Some(memory) = self.limit(table, "memory", parse_size) {
             if memory < PAGE {
@@ -291,7 +292,7 @@ mod tests {
         let manifest = parse(json!({
             "name": "aes-gcm", "file": "plugins/aes-gcm.wasm", "sha256": "AB".repeat(32), "world": "software-backend",
             "grants": { "log": true, "random": true, "secrets": ["kek"] },
-            "limits": { "deadline": "500ms", "memory": "4MiB", "output": "64KiB", "concurrency": 3 },
+            "limits": { "deadline": "500ms", "slow_deadline": "2m", "memory": "4MiB", "output": "64KiB", "concurrency": 3 },
             "settings": { "kek": "kek" },
         }))
         .unwrap();
@@ -302,6 +303,7 @@ mod tests {
             manifest.limits,
             PluginLimits {
                 deadline: Duration::from_millis(500),
+                slow_deadline: Duration::from_secs(120),
                 memory: 4 << 20,
                 output: 64 << 10,
                 concurrency: Some(3)
@@ -343,6 +345,20 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_slow_has_the_longer_deadline() {
+        let limits = |limits: Value| {
+            parse(json!({ "name": "x", "file": "x", "world": "software-backend", "limits": limits })).unwrap().limits
+        };
+        let seconds = |limits: &PluginLimits, function| limits.deadline_of(function).as_secs();
+        let default = limits(json!({}));
+        for (function, expected) in [("create-import-key", 60), ("create-transport-key", 60), ("open-import", 1)] {
+            assert_eq!(seconds(&default, function), expected, "{function}");
+        }
+        let patient = limits(json!({ "deadline": "2m", "slow_deadline": "3s" }));
+        assert_eq!(seconds(&patient, "create-import-key"), 120, "slow is never faster than the rest");
+    }
+
+    #[test]
     fn grants_fit_the_world() {
         let entry = |world: &str, grants: Value| json!({ "name": "x", "file": "x", "world": world, "grants": grants });
         assert!(parse(entry("policy-rule", json!({ "log": true }))).is_ok());
@@ -370,6 +386,8 @@ mod tests {
             ("sha256", json!("abc")),
             ("limits", json!({ "deadline": "0s" })),
             ("limits", json!({ "deadline": "1h" })),
+            ("limits", json!({ "slow_deadline": "0s" })),
+            ("limits", json!({ "slow_deadline": "11m" })),
             ("limits", json!({ "memory": "1KiB" })),
             ("limits", json!({ "output": "1B" })),
             ("limits", json!({ "concurrency": 0 })),

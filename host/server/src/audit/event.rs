@@ -30,7 +30,9 @@ pub fn to_json(event: &AuditEvent, instances: &Instances, status_of: StatusOf) -
     if let Some(id) = event.instance {
         request.insert("instanceID".to_owned(), id.to_string().into());
     }
-    request.extend(facts(&event.request));
+    tell(&mut request, &event.request);
+    let mut response = Map::new();
+    tell(&mut response, &event.response);
     json!({
         "eventTime": event_time(event),
         "outcome": outcome,
@@ -46,7 +48,7 @@ pub fn to_json(event: &AuditEvent, instances: &Instances, status_of: StatusOf) -
             Severity::Critical => "critical",
         },
         "requestData": request,
-        "responseData": facts(&event.response).collect::<Map<_, _>>(),
+        "responseData": response,
         "dataEvent": is_data_event(&event.action),
         "saveServiceCopy": true,
         "correlationId": event.correlation_id,
@@ -106,11 +108,21 @@ fn is_data_event(action: &str) -> bool {
     matches!(action, "kms.secrets.wrap" | "kms.secrets.unwrap" | "kms.secrets.rewrap" | "kms.secrets.read")
 }
 
-fn facts<'a>(facts: &'a [(&'static str, String)]) -> impl Iterator<Item = (String, Value)> + 'a {
-    facts.iter().map(|(name, value)| {
+/// Adds facts to an object. A name with a dot in it, `newValue.keyRingId`, is that of a fact in an object of its own.
+fn tell(object: &mut Map<String, Value>, facts: &[(&'static str, String)]) {
+    for (name, value) in facts {
         let number = NUMBERS.contains(name).then(|| value.parse::<u64>().ok()).flatten();
-        ((*name).to_owned(), number.map_or_else(|| value.as_str().into(), Value::from))
-    })
+        let value = number.map_or_else(|| value.as_str().into(), Value::from);
+        match name.split_once('.') {
+            None => drop(object.insert((*name).to_owned(), value)),
+            Some((outer, inner)) => {
+                let inside = object.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+                if let Some(inside) = inside.as_object_mut() {
+                    inside.insert(inner.to_owned(), value);
+                }
+            }
+        }
+    }
 }
 
 fn reason_type(status: u16) -> &'static str {
@@ -123,6 +135,7 @@ fn reason_for_failure(cause: &Cause) -> String {
         Cause::Unauthenticated => "no valid access token".to_owned(),
         Cause::Denied { code, .. } => code.clone(),
         Cause::Busy => "busy".to_owned(),
+        Cause::TooManyRequests => "too many requests".to_owned(),
         Cause::Unavailable => "unavailable".to_owned(),
         Cause::Unfinished => "not ready in time; the work goes on".to_owned(),
         Cause::Unrecorded => "done and not recorded".to_owned(),

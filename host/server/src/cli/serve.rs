@@ -12,9 +12,12 @@ use tokio::net::TcpListener;
 
 use super::ServeArgs;
 use crate::app::App;
+use crate::background::Background;
 use crate::config::{Config, Environment, Flags, Source, load};
 use crate::dev::{Dev, PLUGIN_DIR, find_plugins};
+use crate::http::Listeners;
 use crate::problem::Problems;
+use crate::system::{DevClock, SystemClock};
 use crate::{http, shutdown};
 
 /// Serves until a signal says stop. What is in work is finished, the store is closed, and what was temporary is removed.
@@ -44,14 +47,20 @@ pub(super) async fn serve(args: ServeArgs, environment: &Environment) -> anyhow:
 /// Everything that is needed to serve, and what to say once it is done.
 struct Started {
     app: Arc<App>,
-    listener: TcpListener,
+    listeners: Listeners,
     greeting: String,
 }
 
 impl Started {
     async fn serve(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { app, listener, greeting } = self;
-        let serving = http::serve(Arc::clone(&app), listener, stop);
+        let Self { app, listeners, greeting } = self;
+        let background = Background::start(&app);
+        // New work in the background ends with the signal, and not only when the last connection is gone.
+        let stop = async move {
+            stop.await;
+            background.stop();
+        };
+        let serving = http::serve(Arc::clone(&app), listeners, stop);
         // The socket listens already, so whoever reads this can connect.
         let mut out = io::stdout();
         out.write_all(greeting.as_bytes())?;
@@ -89,15 +98,37 @@ async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>)
         _ => return Err(Problems(loaded.problems).into()),
     };
     config.plugins.require_digest = dev.is_none();
-    // Bound before the long part: that the address is taken should be known at once.
+    // Bound before the long part: that an address is taken should be known at once.
     let listen = config.server.listen;
-    let listener = TcpListener::bind(listen).await.with_context(|| {
+    let public = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; choose another address with --listen, or stop who has it")
     })?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let app = App::build(&config).await?;
-    tracing::info!(%url, instances = config.instances.len(), "serving");
-    Ok(Started { app: Arc::new(app), listener, greeting: greeting(&url, &config, dev.as_ref(), args.json) })
+    let private = match config.server.private_listen {
+        Some(listen) => Some(TcpListener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen}; choose another `server.private_listen`, or stop who has it")
+        })?),
+        None => None,
+    };
+    let address = public.local_addr()?;
+    let private_address = private.as_ref().map(TcpListener::local_addr).transpose()?;
+    let urls = Urls { public: format!("http://{address}"), private: private_address.map(|a| format!("http://{a}")) };
+    let app = match &dev {
+        Some(_) => {
+            let clock = Arc::new(DevClock::default());
+            App::build(&config, Arc::<DevClock>::clone(&clock)).await?.with_dev_clock(clock)
+        }
+        None => App::build(&config, Arc::new(SystemClock)).await?,
+    };
+    let app = app.listening_on(address, private_address);
+    tracing::info!(url = %urls.public, private = urls.private, instances = config.instances.len(), "serving");
+    let greeting = greeting(&urls, &config, dev.as_ref(), args.json);
+    Ok(Started { app: Arc::new(app), listeners: Listeners { public, private }, greeting })
+}
+
+/// Where the endpoints are.
+struct Urls {
+    public: String,
+    private: Option<String>,
 }
 
 fn open_dev(data: &Path, environment: &Environment) -> Result<Dev, Problems> {
@@ -106,18 +137,25 @@ fn open_dev(data: &Path, environment: &Environment) -> Result<Dev, Problems> {
     Ok(Dev::open(data, &plugins)?)
 }
 
-fn greeting(url: &str, config: &Config, dev: Option<&Dev>, json: bool) -> String {
+fn greeting(urls: &Urls, config: &Config, dev: Option<&Dev>, json: bool) -> String {
     match (json, dev) {
-        (true, dev) => format!("{}\n", ready_line(url, config, dev)),
-        (false, Some(dev)) => welcome(url, dev),
-        (false, None) => format!("keygate serves {url}\n"),
+        (true, dev) => format!("{}\n", ready_line(urls, config, dev)),
+        (false, Some(dev)) => welcome(urls, dev),
+        (false, None) => {
+            let private = urls.private.as_ref().map(|url| format!(", and {url} as the private endpoint"));
+            format!("keygate serves {}{}\n", urls.public, private.unwrap_or_default())
+        }
     }
 }
 
-/// The one line for machines: `{"url", "iam_url", "instances", "api_keys"}`, the keys in dev mode only.
-fn ready_line(url: &str, config: &Config, dev: Option<&Dev>) -> Value {
-    // Both are what an SDK is given: it appends `/identity/token` or `/api/v2` by itself.
-    let mut line = json!({"url": url, "iam_url": url});
+/// The one line for machines: `{"url", "private_url", "iam_url", "instances", "api_keys"}`; `private_url` where there is a
+/// private endpoint, the keys in dev mode only.
+fn ready_line(urls: &Urls, config: &Config, dev: Option<&Dev>) -> Value {
+    // All are what an SDK is given: it appends `/identity/token` or `/api/v2` by itself.
+    let mut line = json!({"url": urls.public, "iam_url": urls.public});
+    if let Some(url) = &urls.private {
+        line["private_url"] = url.as_str().into();
+    }
     let instances: Vec<String> = match dev {
         Some(dev) => dev.instances().iter().map(ToString::to_string).collect(),
         None => config.instances.iter().map(|instance| instance.id.to_string()).collect(),
@@ -131,7 +169,9 @@ fn ready_line(url: &str, config: &Config, dev: Option<&Dev>) -> Value {
 }
 
 /// What a person needs to get to a wrapped key.
-fn welcome(url: &str, dev: &Dev) -> String {
+fn welcome(urls: &Urls, dev: &Dev) -> String {
+    let url = &urls.public;
+    let private = urls.private.as_ref().map(|url| format!("private URL  {url}\n")).unwrap_or_default();
     let [first, second] = dev.instances();
     let keys: String = dev.keys().iter().map(|(name, key)| format!("  {name:<12} {}\n", key.text().expose())).collect();
     let manager = dev.keys().first().map(|(_, key)| key.text());
@@ -141,7 +181,7 @@ fn welcome(url: &str, dev: &Dev) -> String {
   *** DEV MODE: NOT FOR PRODUCTION. Whoever reads this text, or the data directory, has every key. ***
 
 URL          {url}
-instances    {first}
+{private}instances    {first}
              {second}
 API keys
 {keys}
@@ -159,6 +199,10 @@ Try it:
   curl -s {url}/api/v2/keys/mine/actions/wrap -H "Authorization: Bearer $TOKEN" -H "Bluemix-Instance: {first}" \
     -d "{{\"plaintext\": \"$(printf 'a data key' | base64)\"}}"
 
+Move the clock ahead, for what takes its time (anybody who can connect may do this here):
+
+  curl -s {url}/dev/clock -d '{{"advance": "4h"}}'
+
 Stop with Ctrl-C.
 "#
     )
@@ -175,18 +219,24 @@ mod tests {
         (dir, dev, config)
     }
 
+    fn urls() -> Urls {
+        Urls { public: "http://127.0.0.1:1".to_owned(), private: Some("http://127.0.0.1:2".to_owned()) }
+    }
+
     #[test]
     fn the_line_for_machines_is_one_line_with_the_promised_names() {
         let (_dir, dev, config) = dev();
-        let line = greeting("http://127.0.0.1:1", &config, Some(&dev), true);
+        let line = greeting(&urls(), &config, Some(&dev), true);
         assert_eq!(line.matches('\n').count(), 1);
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["url"], "http://127.0.0.1:1");
         assert_eq!(line["iam_url"], "http://127.0.0.1:1");
+        assert_eq!(line["private_url"], "http://127.0.0.1:2");
         assert_eq!(line["instances"].as_array().unwrap().len(), 2);
         let names: Vec<_> = line["api_keys"].as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(names, ["manager", "manager2", "nobody", "reader", "reader_plus", "service", "writer"]);
-        let production = ready_line("http://127.0.0.1:1", &config, None);
+        assert_eq!(names, ["manager", "manager2", "nobody", "purger", "reader", "reader_plus", "service", "writer"]);
+        let production = ready_line(&Urls { private: None, ..urls() }, &config, None);
+        assert!(production.get("private_url").is_none());
         assert!(production.get("api_keys").is_none());
         assert_eq!(production["instances"].as_array().unwrap().len(), 2);
     }
@@ -194,7 +244,9 @@ mod tests {
     #[test]
     fn the_welcome_warns_and_holds_every_key_and_instance() {
         let (_dir, dev, config) = dev();
-        let text = greeting("http://127.0.0.1:1", &config, Some(&dev), false);
+        let text = greeting(&urls(), &config, Some(&dev), false);
+        assert!(text.contains("http://127.0.0.1:1\n") && text.contains("http://127.0.0.1:2\n"));
+        assert!(text.contains("-d '{\"advance\": \"4h\"}'"));
         assert!(text.contains("NOT FOR PRODUCTION"));
         for (_, key) in dev.keys() {
             assert!(text.contains(key.text().expose()));

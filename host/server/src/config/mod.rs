@@ -71,6 +71,8 @@ pub struct Config {
     pub secrets: Vec<SecretParams>,
     /// `[limits]`
     pub limits: Limits,
+    /// `limits.rate_limit`: requests that an instance may make in a second. 0 is any number.
+    pub rate_limit: u32,
     /// `[runtime]`
     pub runtime: RuntimeParams,
     /// `[audit]`
@@ -133,12 +135,14 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
     let names = Names { backends: tree.names("backends"), plugins: tree.names("plugins") };
     let server = server::read(&mut tree);
     let secrets = secrets::read(&mut tree, &base);
+    let (limits, rate_limit) = limits::read(&mut tree);
     let config = Config {
         server,
         store: store::read(&mut tree, &base),
         iam: iam::read(&mut tree, &base),
         instances: instances::read(&mut tree, &names.backends),
-        limits: limits::read(&mut tree),
+        limits,
+        rate_limit,
         runtime: runtime::read(&mut tree, &base),
         audit: audit::read(&mut tree, &base),
         plugins: plugins::read(&mut tree, &names.plugins),

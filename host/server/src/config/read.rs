@@ -12,7 +12,8 @@ use crate::problem::Problem;
 const PREFIX: &str = "KEYGATE__";
 
 /// Lists: a variable cannot say which entry it means.
-const LISTS: &[&str] = &["instances", "secrets", "plugins", "backends", "iam.identities", "policy.chain"];
+const LISTS: &[&str] =
+    &["instances", "secrets", "plugins", "backends", "iam.identities", "policy.chain", "server.trusted_proxies"];
 
 /// Reads and merges. `None` if there is nothing to go on with.
 pub(super) fn read(

@@ -263,6 +263,34 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn limits_have_bounds_and_say_which() {
+    for (key, out, within, words) in [
+        ("tend_interval", &["\"999ms\"", "\"3601s\""][..], &["\"1s\"", "\"1h\""][..], "\"1s\" to \"1h\""),
+        ("max_body", &["67108865"], &["40000", "67108864"], "1024 to 67108864"),
+        ("import_keys_ready", &["17"], &["0", "16"], "0 to 16"),
+        ("rings_per_instance", &["0"], &["1", "10000"], "1 to 1000000"),
+        ("registrations_per_key", &["0", "100001"], &["1", "100000"], "1 to 100000"),
+        ("searchable_keys", &["0", "100001"], &["1", "100000"], "1 to 100000"),
+        ("aliases_per_key", &["0", "101"], &["1", "100"], "1 to 100"),
+        ("aad_entries", &["1001"], &["0", "1000"], "0 to 1000"),
+        ("purge_after", &["\"3h\""], &["\"4h\""], "`limits.purge_wait`"),
+        ("restore_window", &["\"29s\""], &["\"30s\""], "`limits.restore_wait`"),
+    ] {
+        let text = |value: &str| GOOD.replacen("[limits]", &format!("[limits]\n{key} = {value}"), 1);
+        for value in out {
+            let (at, _, mend) = wrong(&text(value), &[]);
+            assert_eq!(at, format!("limits.{key}"), "{value}");
+            assert!(mend.contains(words), "{mend}");
+        }
+        for value in within {
+            assert_eq!(load_text(&text(value), &[]).problems, [], "{key} = {value}");
+        }
+    }
+    let (at, ..) = wrong(&GOOD.replacen("[limits]", "[limits]\nmax_plaintext = 10\nmax_body = 1023", 1), &[]);
+    assert_eq!(at, "limits.max_body");
+}
+
+#[test]
 fn an_api_key_in_the_place_of_its_hash_is_refused_and_not_repeated() {
     let key = crate::iam::ApiKey::from_bytes([5; 32]).text();
     let (at, problem, mend) = wrong(&GOOD.replace(&"0".repeat(64), key.expose()), &[]);
@@ -316,6 +344,54 @@ fn a_missing_or_broken_file_is_one_problem() {
 /// The configuration that is shipped.
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins.toml")
+}
+
+#[test]
+fn the_doors_come_out_typed() {
+    let server = |more: &str| good(&GOOD.replace("[server]", &format!("[server]\n{more}")), &[]).server;
+    let plain = server("");
+    assert_eq!((plain.private_listen, plain.private_port), (None, None));
+    assert_eq!(plain.trusted_proxies, []);
+    assert_eq!(plain.client_address_header, "x-forwarded-for");
+    let doors = server(
+        r#"
+private_listen = "127.0.0.1:9001"
+private_port = 443
+trusted_proxies = ["10.0.0.0/8", " 2001:db8::/32", "192.0.2.1"]
+client_address_header = "X-Real-IP"
+"#,
+    );
+    assert_eq!(doors.private_listen.unwrap().port(), 9001);
+    assert_eq!(doors.private_port, Some(443));
+    let networks: Vec<_> = doors.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]);
+    assert_eq!(doors.client_address_header, "x-real-ip");
+    assert_eq!(good(&GOOD.replace("[limits]", "[limits]\nrate_limit = 50"), &[]).rate_limit, 50);
+}
+
+#[test]
+fn doors_that_would_not_be_what_was_meant_are_refused() {
+    for (more, at, words) in [
+        ("private_port = 443", "server.private_port", "private_listen"),
+        ("private_listen = \"127.0.0.1:1\"\nprivate_port = 0", "server.private_port", "1 to 65535"),
+        ("private_listen = \"nowhere\"", "server.private_listen", ""),
+        ("trusted_proxies = [\"10.0.0.0/8\", \"proxy.example.com\"]", "server.trusted_proxies[1]", "CIDR"),
+        ("trusted_proxies = [\"10.0.0.0/33\"]", "server.trusted_proxies[0]", "CIDR"),
+        ("trusted_proxies = [\"0.0.0.0/0\"]", "server.trusted_proxies[0]", "own networks"),
+        ("trusted_proxies = [\"::/0\"]", "server.trusted_proxies[0]", "own networks"),
+        ("trusted_proxies = [\"::ffff:10.0.0.0/104\"]", "server.trusted_proxies[0]", "as IPv4"),
+        ("client_address_header = \"no name\"", "server.client_address_header", "X-Forwarded-For"),
+        ("client_address_header = \"Forwarded\"", "server.client_address_header", "plain addresses"),
+    ] {
+        let (found, _, mend) = wrong(&GOOD.replace("[server]", &format!("[server]\n{more}")), &[]);
+        assert_eq!(found, at, "{more}");
+        assert!(mend.contains(words), "{more}: {mend}");
+    }
+    let (at, _, mend) = wrong(&GOOD.replace("[limits]", "[limits]\nrate_limit = 1000001"), &[]);
+    assert_eq!(at, "limits.rate_limit");
+    assert!(mend.contains("0 for no limit"), "{mend}");
+    let (at, ..) = wrong(GOOD, &[("KEYGATE__SERVER__TRUSTED_PROXIES", "10.0.0.0/8")]);
+    assert_eq!(at, "server.trusted_proxies");
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn what_is_made_is_a_configuration_without_a_problem_and_limits_can_be_set() {
     let config = config(&dev, &[("KEYGATE__LIMITS__ROTATE_INTERVAL", "1s")]);
     assert_eq!(config.limits.rotate_interval, Duration::from_secs(1));
     assert_eq!(config.instances.len(), 2);
+    assert_eq!(config.rate_limit, 0, "no limit");
+    assert!(config.server.private_listen.is_some_and(|address| address.ip().is_loopback() && address.port() == 0));
     assert_eq!(config.store.path, dir.path().join("keygate.redb"));
     let (secrets, problems) = crate::secrets::Secrets::load(&config.secrets, &config.environment);
     assert_eq!(problems, []);
@@ -49,6 +51,7 @@ fn each_identity_has_its_roles_and_no_other() {
     assert_eq!(roles("reader_plus"), [role("ReaderPlus", 1)]);
     assert_eq!(roles("reader"), [role("Reader", 1)]);
     assert_eq!(roles("nobody"), []);
+    assert_eq!(roles("purger"), [role("KeyPurge", 1)]);
     assert_eq!(roles("service"), [role("Reader", 1)]);
     let service = config.iam.identities.last().unwrap();
     assert!(service.id.starts_with("iam-ServiceId-"));
@@ -73,7 +76,7 @@ fn a_directory_gives_the_same_keys_and_instances_again_and_another_gives_others(
     let mut all: Vec<_> = first.1.iter().chain(&other.1).collect();
     all.sort();
     all.dedup();
-    assert_eq!(all.len(), 14, "two identities have the same API key");
+    assert_eq!(all.len(), 16, "two identities have the same API key");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Answers that succeeded. The type is the vendor's, never plain `application/json` (`api-contract`, fact 1).
 
+use std::io;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,6 +19,22 @@ pub(super) enum MediaType {
     KeyAction,
     /// Key versions.
     KeyVersion,
+    /// Policies of keys and of instances.
+    Policy,
+    /// The port of the private endpoint.
+    AllowedIpMetadata,
+    /// Import tokens.
+    ImportToken,
+    /// Registrations.
+    Registration,
+    /// What is left of a registration whose key is deleted.
+    ResourceCrn,
+    /// Aliases.
+    Alias,
+    /// Key rings.
+    KeyRing,
+    /// What adopters have not acknowledged yet. Keygate's own.
+    LifecycleEvent,
     /// Errors.
     Error,
 }
@@ -28,6 +46,14 @@ impl MediaType {
             Self::Key => "application/vnd.ibm.kms.key+json",
             Self::KeyAction => "application/vnd.ibm.kms.key_action+json",
             Self::KeyVersion => "application/vnd.ibm.kms.key.version+json",
+            Self::Policy => "application/vnd.ibm.kms.policy+json",
+            Self::AllowedIpMetadata => "application/vnd.ibm.kms.allowed_ip_metadata+json",
+            Self::ImportToken => "application/vnd.ibm.kms.import_token+json",
+            Self::Registration => "application/vnd.ibm.kms.registration+json",
+            Self::ResourceCrn => "application/vnd.ibm.kms.resource_crn+json",
+            Self::Alias => "application/vnd.ibm.kms.alias+json",
+            Self::KeyRing => "application/vnd.ibm.kms.key_ring+json",
+            Self::LifecycleEvent => "application/vnd.keygate.lifecycle_event+json",
             Self::Error => "application/vnd.ibm.kms.error+json",
         }
     }
@@ -50,6 +76,29 @@ impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// The length of a value as JSON, in bytes. Nothing of it is kept.
+///
+/// # Errors
+/// When the value has no JSON form, which is a defect.
+pub(super) fn json_len<T: Serialize>(value: &T) -> Result<usize, NotJson> {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value)?;
+    Ok(count.0)
 }
 
 /// A value could not be written as JSON: a defect.
@@ -100,5 +149,22 @@ impl IntoResponse for Answer {
         response.headers_mut().extend(self.headers);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_length_of_an_answer_is_known_before_it_is_written() {
+        for value in
+            [json!({}), json!({"a": "\u{1}\u{1f}\"\\\n", "b": ["\u{fc}", 1.5, null]}), json!("\u{0}".repeat(10_000))]
+        {
+            assert_eq!(json_len(&value).unwrap(), value.to_string().len());
+        }
+        assert_eq!(json_len(&"\u{1}").unwrap(), 8, "a control character is six bytes long");
     }
 }

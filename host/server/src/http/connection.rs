@@ -1,27 +1,27 @@
-//! The accept loop: a bounded number of connections, each given a bounded time to say what it wants; HTTP/1.1, or
-//! HTTP/2 for clients that begin with its preface.
+//! The accept loops, one for each endpoint: a bounded number of connections, each given a bounded time to say what it
+//! wants, and to take what it asked for; HTTP/1.1, or HTTP/2 for clients that begin with its preface.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
-use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use keygate_core::access::{Endpoint, Network};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
 use tower::ServiceExt as _;
 
-use super::exchange::Peer;
+use super::Listeners;
+use super::exchange::{Peer, Place};
+use super::proxy::Proxies;
+use super::work::{Answering, Work};
 use crate::config::ServerParams;
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
@@ -38,47 +38,91 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` completes, then lets what is in work finish, in at most `drain_timeout`.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     router: Router,
     params: &ServerParams,
     shutdown: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(params.max_connections));
+    let Listeners { public, private } = listeners;
     let (stop, stopped) = watch::channel(());
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place,
-            () = &mut shutdown => break,
-        };
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-            () = &mut shutdown => break,
-        };
-        let connection = Connection {
-            router: router.clone(),
-            header_timeout: params.header_timeout,
-            idle_timeout: params.idle_timeout,
-            stopped: stopped.clone(),
-        };
-        tokio::spawn(async move {
-            let _place = place;
-            if let Err(error) = connection.serve(stream, peer).await {
-                tracing::debug!(%peer, %error, "connection ended");
-            }
-        });
+    let proxies = Arc::new(Proxies::of(params));
+    // Each has places of its own: silent connections at one of them do not keep the other shut.
+    let door = |listener, endpoint| Door {
+        listener,
+        places: Arc::new(Semaphore::new(params.max_connections)),
+        router: router.clone(),
+        endpoint,
+        proxies: Arc::clone(&proxies),
+        header_timeout: params.header_timeout,
+        idle_timeout: params.idle_timeout,
+        stopped: stopped.clone(),
+    };
+    let public = door(public, Endpoint::Public);
+    let private = private.map(|listener| door(listener, Endpoint::Private));
+    tokio::select! {
+        () = public.accept() => {}
+        () = accept(private.as_ref()) => {}
+        () = shutdown => {}
     }
-    drop((listener, stopped));
+    drop((public, private, stopped));
     let _ = stop.send(());
     if tokio::time::timeout(params.drain_timeout, stop.closed()).await.is_err() {
         tracing::warn!("some connections were still in work when the time to finish was over");
+    }
+}
+
+/// Accepts at a door, or never, where there is none.
+async fn accept(door: Option<&Door>) {
+    match door {
+        Some(door) => door.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An endpoint.
+struct Door {
+    listener: TcpListener,
+    /// For its connections.
+    places: Arc<Semaphore>,
+    router: Router,
+    endpoint: Endpoint,
+    proxies: Arc<Proxies>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    stopped: watch::Receiver<()>,
+}
+
+impl Door {
+    /// Accepts connections for as long as this is polled. Nobody closes the semaphore, which alone would end it.
+    async fn accept(&self) {
+        while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, endpoint = ?self.endpoint, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let connection = self.connection();
+            tokio::spawn(async move {
+                let _place = place;
+                if let Err(error) = connection.serve(stream, peer).await {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+            });
+        }
+    }
+
+    fn connection(&self) -> Connection {
+        Connection {
+            router: self.router.clone(),
+            endpoint: self.endpoint,
+            proxies: Arc::clone(&self.proxies),
+            header_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
+            stopped: self.stopped.clone(),
+        }
     }
 }
 
@@ -87,6 +131,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What a connection needs to be served.
 struct Connection {
     router: Router,
+    endpoint: Endpoint,
+    proxies: Arc<Proxies>,
     header_timeout: Duration,
     idle_timeout: Duration,
     /// Tells when the gateway stops. The gateway waits until none of these is left.
@@ -95,21 +141,23 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, mut stream: TcpStream, peer: SocketAddr) -> Result<(), Failure> {
-        let Self { router, header_timeout, idle_timeout, stopped } = self;
+        let Self { router, endpoint, proxies, header_timeout, idle_timeout, stopped } = self;
         stream.set_nodelay(true)?;
         let opening = match tokio::time::timeout(header_timeout, Opening::read(&mut stream)).await {
             Ok(opening) => opening?,
             Err(_) => return Err("nothing was said in time".into()),
         };
-        let facts = Peer::public(peer.ip(), MAX_STREAMS as usize);
+        let (peer, requests) = (peer.ip(), Arc::new(Semaphore::new(MAX_STREAMS as usize)));
         let work = Arc::new(Work::default());
         let of_requests = Arc::clone(&work);
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-            request.extensions_mut().insert(facts.clone());
-            let (router, begun) = (router.clone(), Begun::new(&of_requests));
+            let network = Network { address: Some(proxies.client(peer, request.headers())), endpoint };
+            request.extensions_mut().insert(Peer { network, requests: Arc::clone(&requests) });
+            let (router, begun) = (router.clone(), Work::begin(&of_requests));
             async move {
-                let response = router.oneshot(request).await?;
-                Ok::<_, Infallible>(response.map(|body| Answering { body, _begun: begun }))
+                let mut response = router.oneshot(request).await?;
+                let place = response.extensions_mut().remove::<Place>();
+                Ok::<_, Infallible>(response.map(|body| Answering::new(body, begun, place)))
             }
         });
         let http2 = opening.is_http2();
@@ -132,73 +180,6 @@ impl Connection {
     }
 }
 
-/// An answer's body: the request is in work until the last of it was handed over.
-struct Answering {
-    body: Body,
-    _begun: Begun,
-}
-
-impl HttpBody for Answering {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The requests of one connection that are in work, and since when there is none.
-#[derive(Default)]
-struct Work(Mutex<(usize, Option<Instant>)>);
-
-impl Work {
-    fn change(&self, change: impl FnOnce(&mut usize)) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut state.0);
-        state.1 = Some(Instant::now());
-    }
-
-    /// Completes when no request was in work for this long.
-    async fn idle(&self, timeout: Duration) {
-        let start = Instant::now();
-        loop {
-            let until = match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-                // From this call on at the earliest: who has just been idle for long gets the whole time again.
-                (0, since) => since.map_or(start, |since| since.max(start)) + timeout,
-                _ => Instant::now() + timeout,
-            };
-            if until <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(until).await;
-        }
-    }
-}
-
-/// A request that is in work for as long as this is there.
-struct Begun(Arc<Work>);
-
-impl Begun {
-    fn new(work: &Arc<Work>) -> Self {
-        work.change(|requests| *requests += 1);
-        Self(Arc::clone(work))
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.0.change(|requests| *requests = requests.saturating_sub(1));
-    }
-}
-
 /// What ends a connection, beside its client.
 struct End {
     work: Arc<Work>,
@@ -208,7 +189,7 @@ struct End {
 
 impl End {
     /// Serves a connection to its end. When it is idle for too long, or the gateway stops, no new request is taken; what
-    /// is in work is finished. A client that then does not read its answers either is cut off.
+    /// is in work is finished. A client that takes nothing of its answers for as long is cut off.
     async fn of<C, E>(mut self, connection: C, finish: fn(Pin<&mut C>)) -> Result<(), Failure>
     where
         C: Future<Output = Result<(), E>>,
@@ -218,7 +199,11 @@ impl End {
         tokio::select! {
             ended = connection.as_mut() => return ended.map_err(Into::into),
             _ = self.stopped.changed() => {}
-            () = self.work.idle(self.idle_timeout) => {}
+            () = self.work.idle(self.idle_timeout) => {
+                if self.work.has_answers() {
+                    return Err("its answers were not read in time".into());
+                }
+            }
         }
         finish(connection.as_mut());
         tokio::select! {

@@ -1,11 +1,14 @@
 //! Answers that failed, in the API's shape (`api-contract`, b: errors). The status comes from [`crate::status`], the one
 //! table; what is for the operator goes to the log and not to the client.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use keygate_core::access::{Action, DenialKind};
 use keygate_core::error::{Error, Reason, Target};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answer::{Answer, MediaType};
@@ -13,29 +16,34 @@ use crate::status;
 
 const MORE_INFO: &str = "https://cloud.ibm.com/apidocs/key-protect";
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// An answer that failed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(super) struct Body<'a> {
     metadata: Metadata,
     resources: [Resource<'a>; 1],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ErrorMetadata")]
 struct Metadata {
     collection_type: &'static str,
     collection_total: u8,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ErrorResource")]
 struct Resource<'a> {
     error_msg: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<ReasonBody<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Reason")]
 struct ReasonBody<'a> {
     code: &'a str,
     message: &'a str,
@@ -45,9 +53,11 @@ struct ReasonBody<'a> {
     target: Option<TargetBody<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Target")]
 struct TargetBody<'a> {
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = ["field", "param", "query_param", "path_param", "header"]))]
     kind: &'static str,
     name: &'a str,
 }
@@ -56,6 +66,7 @@ impl<'a> From<&'a Target> for TargetBody<'a> {
     fn from(target: &'a Target) -> Self {
         let (kind, name) = match target {
             Target::Field(name) => ("field", name),
+            Target::Param(name) => ("param", name),
             Target::QueryParam(name) => ("query_param", name),
             Target::PathParam(name) => ("path_param", name),
             Target::Header(name) => ("header", name),
@@ -81,11 +92,19 @@ pub(super) fn respond(error: &Error, action: Option<Action>) -> Response {
         Err(_) => Answer::empty(code),
     };
     match error {
-        Error::Busy { retry_after } => answer.with(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1))),
+        Error::Busy { retry_after } | Error::TooManyRequests { retry_after } => {
+            answer.with(RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)))
+        }
         Error::Unavailable { .. } => answer.with(RETRY_AFTER, HeaderValue::from(1)),
         _ => answer,
     }
     .into_response()
+}
+
+/// Rounded up, and at least one: who comes a moment too early has come in vain.
+fn whole_seconds(duration: Duration) -> u64 {
+    let begun = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(begun).max(1)
 }
 
 fn reasons(error: &Error, status: u16) -> Vec<ReasonBody<'_>> {
@@ -120,6 +139,10 @@ fn summary(error: &Error, action: Option<Action>) -> String {
         Error::Denied(_) | Error::Unauthenticated(_) => {
             "The user does not have access to the specified resource".to_owned()
         }
+        Error::TooManyRequests { .. } => {
+            "Too many requests in this instance. Wait as long as the `Retry-After` header says, and try again."
+                .to_owned()
+        }
         Error::Busy { .. } => "The gateway has too much to do. Wait and try again.".to_owned(),
         Error::Unavailable { .. } => {
             "Something that the gateway needs is away. Try again later; if the request was to change something, look \
@@ -146,7 +169,7 @@ fn summary(error: &Error, action: Option<Action>) -> String {
 
 fn what_failed(action: Option<Action>) -> &'static str {
     match action {
-        Some(Action::Create) => "Key could not be created",
+        Some(Action::Create | Action::CreateWithOverrides) => "Key could not be created",
         Some(Action::List | Action::Head) => "Keys could not be listed",
         Some(Action::Read) => "Key could not be retrieved",
         Some(Action::ReadMetadata) => "Key metadata could not be retrieved",
@@ -156,6 +179,34 @@ fn what_failed(action: Option<Action>) -> &'static str {
         Some(Action::Unwrap) => "Unwrap with key could not be performed",
         Some(Action::Rewrap) => "Rewrap with key could not be performed",
         Some(Action::Rotate) => "Key could not be rotated",
+        Some(Action::Patch) => "Key could not be updated",
+        Some(Action::Restore) => "Key could not be restored",
+        Some(Action::Purge) => "Key could not be purged",
+        Some(Action::Enable) => "Key could not be enabled",
+        Some(Action::Disable) => "Key could not be disabled",
+        Some(Action::SetKeyForDeletion) => "Key could not be set for deletion",
+        Some(Action::UnsetKeyForDeletion) => "Key could not be unset for deletion",
+        Some(Action::Sync) => "Associated resources could not be synced",
+        Some(Action::ReadPolicies) => "Key policy could not be retrieved",
+        Some(Action::WritePolicies) => "Key policy could not be created",
+        Some(Action::ReadInstancePolicies) => "Instance policy could not be retrieved",
+        Some(Action::WriteInstancePolicies) => "Instance policy could not be created",
+        Some(Action::ReadAllowedIpPort) => "Allowed IP port could not be retrieved",
+        Some(Action::CreateImportToken) => "Import token could not be created",
+        Some(Action::ReadImportToken) => "Import token could not be retrieved",
+        Some(Action::CreateRegistration) => "Registration could not be created",
+        Some(Action::MergeRegistration | Action::WriteRegistration) => "Registration could not be updated",
+        Some(Action::DeleteRegistration) => "Registration could not be deleted",
+        Some(Action::DeactivateRegistration) => "Action could not be performed on registration",
+        Some(Action::ListRegistrations) => "Registrations could not be retrieved",
+        Some(Action::AcknowledgeEvent) => "Event acknowledgement could not be performed",
+        Some(Action::ListEvents) => "Events could not be listed",
+        Some(Action::CreateAlias) => "Alias could not be created",
+        Some(Action::DeleteAlias) => "Alias could not be deleted",
+        Some(Action::ListKeyRings) => "Key rings could not be retrieved",
+        Some(Action::CreateKeyRing) => "Key ring could not be created",
+        Some(Action::DeleteKeyRing) => "Key ring could not be deleted",
+        Some(Action::Expire) => "Key could not be deactivated",
         None => "The request could not be performed",
     }
 }
@@ -165,6 +216,7 @@ fn tell_the_operator(error: &Error) {
     match error {
         Error::Refused(_) | Error::Denied(_) => tracing::debug!(%error, "request refused"),
         Error::Unauthenticated(_) => tracing::info!(%error, "request without a valid access token"),
+        Error::TooManyRequests { .. } => tracing::info!("request turned away: the rate limit is reached"),
         Error::Busy { .. } => tracing::warn!("request turned away: too much to do"),
         Error::Unavailable { .. } => tracing::warn!(%error, "request failed"),
         Error::Fault(fault) => {

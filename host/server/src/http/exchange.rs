@@ -5,7 +5,6 @@
 //! that cannot be read is for the pipeline to refuse: only who may ask learns of it.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{OriginalUri, Request};
@@ -17,15 +16,16 @@ use keygate_core::audit::{AuditEvent, Initiator, Outcome, Severity};
 use keygate_core::error::{Error, Reason, ReasonCode};
 use keygate_core::ids::{InstanceId, KeyRingId};
 use keygate_core::pipeline::RequestContext;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
+use super::accept::accepts;
 use super::answer::Answer;
 use super::correlation::{CorrelationId, shortened};
 use super::error::respond;
 use super::query::Query;
-use super::receive::{receive, room_for};
+use super::receive::{Received, receive};
 use crate::app::App;
 
 const INSTANCE: HeaderName = HeaderName::from_static("bluemix-instance");
@@ -37,16 +37,22 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) struct Peer {
     /// Its network facts, as the rules get them.
     pub network: Network,
-    /// Room for the requests of this connection that are in work. A stream that its client has reset is over for HTTP,
-    /// and its request is not over here.
-    requests: Arc<Semaphore>,
+    /// Room for the requests of this connection that are in work, or answered and their answers not taken. A stream that
+    /// its client has reset is over for HTTP, and its request is not over here.
+    pub requests: Arc<Semaphore>,
 }
 
-impl Peer {
-    /// A peer at this address, by the public endpoint, with so many requests in work at once.
-    pub(super) fn public(address: IpAddr, requests: usize) -> Self {
-        let network = Network { address: Some(address.to_canonical()), ..Network::default() };
-        Self { network, requests: Arc::new(Semaphore::new(requests)) }
+/// The place of a request among those of its connection. It goes with the answer, in its extensions, and is given back
+/// when that is through.
+#[derive(Clone, Debug)]
+pub(super) struct Place(
+    #[expect(dead_code, reason = "held for as long as there is a clone")] Arc<OwnedSemaphorePermit>,
+);
+
+impl Place {
+    /// Of this permit.
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(permit))
     }
 }
 
@@ -99,17 +105,20 @@ where
 {
     // Waited for before the task is there: a client that goes away while it waits has asked for nothing yet.
     let place = match request.extensions().get::<Peer>() {
-        Some(peer) => Arc::clone(&peer.requests).acquire_owned().await.ok(),
+        Some(peer) => Arc::clone(&peer.requests).acquire_owned().await.ok().map(Place::new),
         None => None,
     };
     let way = async move {
-        let _place = place;
         let intake = Intake::of(&request);
-        match through(&app, &intake, request, op).await {
+        let mut response = match through(&app, &intake, request, op).await {
             Ok(answer) => answer.into_response(),
             Err(Stop::Audited(error)) => respond(&error, Some(action)),
             Err(Stop::Unaudited(error)) => refuse(&app, &intake, action.event(), Some(action), error).await,
+        };
+        if let Some(place) = place {
+            response.extensions_mut().insert(place);
         }
+        response
     };
     match tokio::spawn(way.in_current_span()).await {
         Ok(response) => response,
@@ -145,7 +154,8 @@ pub(super) async fn refuse_unknown(app: &App, request: Request, event: &str, err
     let error = match authenticate(app, request.headers()) {
         Ok(principal) => {
             intake.is(&principal);
-            instance(request.headers()).err().unwrap_or(error)
+            let instance = instance(request.headers());
+            within_rate(app, &principal, &instance).err().or(instance.err()).unwrap_or(error)
         }
         Err(unauthenticated) => unauthenticated,
     };
@@ -167,12 +177,21 @@ where
     let (parts, body) = request.into_parts();
     let principal = authenticate(app, &parts.headers).map_err(Stop::Unaudited)?;
     intake.is(&principal);
-    let instance = instance(&parts.headers).map_err(Stop::Unaudited)?;
+    let instance = instance(&parts.headers);
+    within_rate(app, &principal, &instance).map_err(Stop::Unaudited)?;
+    let instance = instance.map_err(Stop::Unaudited)?;
     let mut flaws = Vec::new();
     let ring = ring(&parts.headers).map_err(|reason| flaws.push(reason)).unwrap_or_default();
     let (max, deadline) = (app.gateway.limits.max_body, app.server.request_deadline);
-    let room = app.admission.room(room_for(&body, max)).await.map_err(Stop::Unaudited)?;
-    let body = receive(body, &parts.headers, max, deadline).await.map_err(|reason| flaws.push(reason));
+    flaws.extend(accepts(&parts.method, &parts.headers).err());
+    let room = app.admission.room(&principal.id);
+    let (body, room) = match receive(body, &parts.headers, room, max, deadline).await.map_err(Stop::Unaudited)? {
+        Ok(Received { bytes, room }) => (bytes, Some(room)),
+        Err(reason) => {
+            flaws.push(reason);
+            (Zeroizing::default(), None)
+        }
+    };
     let place = app.admission.admit().await.map_err(Stop::Unaudited)?;
     let cx = RequestContext {
         correlation_id: intake.correlation_id.clone(),
@@ -185,7 +204,7 @@ where
         flaws,
     };
     let query = Query::parse(parts.uri.query());
-    let incoming = Incoming { cx, query, prefer: Prefer::of(&parts.headers), body: body.unwrap_or_default() };
+    let incoming = Incoming { cx, query, prefer: Prefer::of(&parts.headers), body };
     let work = op(Arc::clone(app), incoming);
     let task = async move {
         let _held = (room, place);
@@ -198,6 +217,12 @@ where
         // It goes on, and has an event of its own when it is through; this answer has one too.
         Err(_) => Err(Stop::Unaudited(Error::Unfinished)),
     }
+}
+
+/// Counts a request of somebody who is known.
+fn within_rate(app: &App, principal: &Principal, instance: &Result<InstanceId, Error>) -> Result<(), Error> {
+    let (gateway, instance) = (&app.gateway, instance.as_ref().ok().copied());
+    app.rate_limit.count(principal, instance, &gateway.instances, gateway.clock.now())
 }
 
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Error> {

@@ -1,8 +1,9 @@
 //! Query parameters.
 
 use keygate_core::error::{Error, Reason, ReasonCode};
-use keygate_core::key::{KeyKind, KeyState};
-use keygate_core::store::{KeyFilter, PageRequest};
+use keygate_core::ops::list::ListKeys;
+use keygate_core::query::{KeyFilter, KeyQueryInput};
+use keygate_core::store::PageRequest;
 
 /// The parameters of a request. A parameter that is given empty is absent (`api-contract`, fact 11).
 #[derive(Clone, Debug, Default)]
@@ -46,57 +47,85 @@ impl Query {
         }
     }
 
-    /// `limit` and `offset`.
+    /// `limit` and `offset`. A page has this many resources when nothing is said.
+    ///
+    /// # Errors
+    /// `INVALID_QUERY_PARAM_ERR` when they are out of bounds.
+    pub(super) fn page_of(&self, default: usize) -> Result<PageRequest, Error> {
+        let limit = match self.get("limit") {
+            None => Some(default),
+            Some(text) => text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)),
+        };
+        let offset = match self.get("offset") {
+            None => Some(0),
+            Some(text) => text.parse().ok(),
+        };
+        match (limit, offset) {
+            (Some(limit), Some(offset)) => Ok(PageRequest { offset, limit }),
+            _ => {
+                let wrong_limit = format!("'limit' must be an integer between 1 and {PAGE_MAX} (inclusive)");
+                let wrong_offset = "'offset' must be an integer of at least 0".to_owned();
+                let wrong = [("limit", limit.is_none(), wrong_limit), ("offset", offset.is_none(), wrong_offset)];
+                let wrong = wrong.into_iter().filter(|(_, is_wrong, _)| *is_wrong);
+                Err(Error::Refused(wrong.map(|(name, _, message)| invalid_reason(name, message)).collect()))
+            }
+        }
+    }
+
+    /// `limit` and `offset`, 200 a page when nothing is said.
     ///
     /// # Errors
     /// `INVALID_QUERY_PARAM_ERR` when they are out of bounds.
     pub(super) fn page(&self) -> Result<PageRequest, Error> {
-        let limit = match self.get("limit") {
-            None => PAGE_DEFAULT,
-            Some(text) => text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
-                invalid("limit", format!("'limit' must be an integer between 1 and {PAGE_MAX} (inclusive)"))
-            })?,
-        };
-        let offset = match self.get("offset") {
-            None => 0,
-            Some(text) => {
-                text.parse().map_err(|_| invalid("offset", "'offset' must be an integer of at least 0".to_owned()))?
-            }
-        };
-        Ok(PageRequest { offset, limit })
+        self.page_of(PAGE_DEFAULT)
     }
 
-    /// `state` and `extractable`.
+    /// What a list of keys asks.
     ///
     /// # Errors
-    /// `INVALID_QUERY_PARAM_ERR` when they are not what they must be, and for `search`, `sort` and `filter`: to pass over
-    /// one of those would be to answer another question than was asked.
-    pub(super) fn filter(&self) -> Result<KeyFilter, Error> {
-        // Lists are in the order of ids anyway.
-        let asked = |name: &&str| self.get(name).is_some_and(|value| !(*name == "sort" && value == "id"));
-        if let Some(name) = ["search", "sort", "filter"].into_iter().find(asked) {
-            return Err(invalid(name, format!("'{name}' is not offered by this version; leave it out")));
+    /// `INVALID_QUERY_PARAM_ERR` for each parameter that cannot be understood.
+    pub(super) fn list(&self) -> Result<ListKeys, Error> {
+        let asked = KeyQueryInput { sort: self.get("sort"), search: self.get("search"), ..self.narrowing() }.combine();
+        let (mut reasons, asked) = match asked {
+            Ok(asked) => (Vec::new(), Some(asked)),
+            Err(reasons) => (reasons, None),
+        };
+        let mut note = |error: Error| match error {
+            Error::Refused(more) => reasons.extend(more),
+            other => reasons.push(invalid_reason("limit", other.to_string())),
+        };
+        let page = self.page().map_err(&mut note).ok();
+        let count = self.flag("totalCount").map_err(&mut note).ok();
+        match (asked, page, count) {
+            (Some((filter, sort)), Some(page), Some(count)) => Ok(ListKeys { filter, sort, page, count }),
+            _ => Err(Error::Refused(reasons)),
         }
-        let mut filter = KeyFilter::default();
-        if let Some(text) = self.get("state") {
-            let states: Option<Vec<KeyState>> = text.split(',').map(state_numbered).collect();
-            filter.states = states.ok_or_else(|| {
-                invalid("state", "'state' must be a list of 0, 1, 2, 3 and 5, with commas and no blanks".to_owned())
-            })?;
-        }
-        filter.kind = self.truth("extractable")?.map(|yes| if yes { KeyKind::Standard } else { KeyKind::Root });
-        Ok(filter)
     }
-}
 
-/// The state with this number: one digit, and no sign before it.
-fn state_numbered(text: &str) -> Option<KeyState> {
-    let &[digit @ b'0'..=b'9'] = text.as_bytes() else { return None };
-    KeyState::from_number(digit - b'0')
+    /// What a count of keys asks.
+    ///
+    /// # Errors
+    /// `INVALID_QUERY_PARAM_ERR` for each parameter that cannot be understood.
+    pub(super) fn filter(&self) -> Result<KeyFilter, Error> {
+        self.narrowing().combine().map(|(filter, _)| filter).map_err(Error::Refused)
+    }
+
+    fn narrowing(&self) -> KeyQueryInput<'_> {
+        KeyQueryInput {
+            state: self.get("state"),
+            extractable: self.get("extractable"),
+            filter: self.get("filter"),
+            ..KeyQueryInput::default()
+        }
+    }
 }
 
 fn invalid(name: &str, message: String) -> Error {
-    Reason::new(ReasonCode::InvalidQueryParam, message).query(name).into()
+    invalid_reason(name, message).into()
+}
+
+fn invalid_reason(name: &str, message: String) -> Reason {
+    Reason::new(ReasonCode::InvalidQueryParam, message).query(name)
 }
 
 #[cfg(test)]
@@ -122,20 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_cannot_be_answered_is_not_answered_as_another() {
-        for text in ["search=x", "sort=-name", "filter=state=1"] {
-            assert!(Query::parse(Some(text)).filter().is_err(), "{text}");
-        }
-        assert!(Query::parse(Some("search=&sort=&filter=")).filter().is_ok());
-        assert!(Query::parse(Some("sort=id")).filter().is_ok(), "the order that lists have");
+    fn every_parameter_that_is_wrong_is_told_at_once() {
+        let asked = Query::parse(Some("limit=0&offset=x&totalCount=perhaps&state=4&sort=nothing&filter=x"));
+        let Err(Error::Refused(reasons)) = asked.list() else { panic!("it was taken") };
+        assert_eq!(reasons.len(), 6, "{reasons:?}");
+        assert!(reasons.iter().all(|reason| reason.code == ReasonCode::InvalidQueryParam));
     }
 
     #[test]
-    fn states_are_the_five_that_there_are() {
-        let states = |text: &str| Query::parse(Some(text)).filter().map(|filter| filter.states);
-        assert_eq!(states("state=1,5").unwrap(), [KeyState::Active, KeyState::Destroyed]);
-        for bad in ["state=4", "state=1,", "state=1,%202", "state=6", "state=one", "state=%2B1", "state=01"] {
-            assert!(states(bad).is_err(), "{bad}");
-        }
+    fn a_count_passes_over_what_only_lists_have() {
+        assert!(Query::parse(Some("search=not:&sort=nothing")).filter().is_ok());
+        assert!(Query::parse(Some("search=&sort=&filter=")).list().is_ok());
     }
 }

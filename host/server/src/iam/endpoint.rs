@@ -2,6 +2,7 @@
 //! (`api-contract`, l).
 
 use keygate_core::clock::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -12,7 +13,8 @@ use super::{IamError, IssuedToken, TokenService};
 pub const API_KEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
 
 /// The body of a successful answer. It holds a secret, so it has no `Debug`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccessToken")]
 pub struct TokenResponse<'a> {
     access_token: &'a str,
     refresh_token: &'static str,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use keygate_core::key::KeyAlias;
 use keygate_core::store::{Change, KeyStore, StoreError};
 
-use super::samples::{alias, insert, instance, next};
+use super::samples::{alias, insert, instance, next, stamp};
 use super::{Verdict, same};
 
 /// An alias finds its key as it is now.
@@ -57,7 +58,7 @@ pub async fn an_update_frees_what_it_leaves_out(store: Arc<dyn KeyStore>) -> Ver
 
     // Back again, now that somebody else has it.
     let gone = alias("freed")?;
-    let wants = next(&first, |key| key.aliases.push(gone.clone()));
+    let wants = next(&first, |key| key.aliases.push(KeyAlias { alias: gone.clone(), given: stamp(1, 1) }));
     let outcome = store.commit(vec![Change::UpdateKey { key: wants }]).await;
     same!(outcome, Err(StoreError::AliasTaken(gone)), "the alias left out, wanted back");
     same!(store.key_by_alias(first.instance, &alias("kept")?).await?, Some(first), "the first key");

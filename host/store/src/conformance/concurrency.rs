@@ -4,10 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keygate_core::store::{Change, KeyFilter, KeyStore, StoreError, StoreResult};
+use keygate_core::key::Key;
+use keygate_core::store::{Change, KeyFilter, KeyStore, Sort, StoreError, StoreResult};
 use tokio::task::{JoinHandle, yield_now};
 
-use super::samples::{EVERYTHING, alias, insert, instance, key_id, next};
+use super::samples::{EVERYTHING, alias, all_keys, insert, insert_rings, instance, key_id, next, ring};
 use super::{Failure, Verdict, same};
 
 /// Of many updates of one revision one is done, and the others are conflicts; round after round.
@@ -68,9 +69,9 @@ pub async fn many_commits_all_land(store: Arc<dyn KeyStore>) -> Verdict {
     for verdict in all(callers.collect()).await? {
         verdict?;
     }
-    let page = store.keys(instance(1), &KeyFilter::default(), EVERYTHING).await?;
+    let keys = all_keys(&store, instance(1)).await?;
     let wanted: Vec<String> = (0..CALLERS * EACH).map(|number| format!("key {number}")).collect();
-    same!(page.items.into_iter().map(|key| key.name).collect::<Vec<_>>(), wanted, "the list");
+    same!(keys.into_iter().map(|key| key.name).collect::<Vec<_>>(), wanted, "the list");
     Ok(())
 }
 
@@ -86,8 +87,8 @@ pub async fn a_reader_never_sees_half_a_batch(store: Arc<dyn KeyStore>) -> Verdi
         let (store, done) = (Arc::clone(&store), Arc::clone(&done));
         tokio::spawn(async move {
             while !done.load(Ordering::Acquire) {
-                let page = store.keys(instance(1), &KeyFilter::default(), EVERYTHING).await?;
-                let revisions: Vec<u64> = page.items.iter().map(|key| key.revision).collect();
+                let keys = all_keys(&store, instance(1)).await?;
+                let revisions: Vec<u64> = keys.iter().map(|key| key.revision).collect();
                 let first = revisions.first().copied().unwrap_or_default();
                 same!(revisions, vec![first; 2], "the revisions of two keys that change together");
                 yield_now().await;
@@ -100,6 +101,53 @@ pub async fn a_reader_never_sees_half_a_batch(store: Arc<dyn KeyStore>) -> Verdi
         (one, two) = (next(&one, |_| {}), next(&two, |_| {}));
         outcome =
             store.commit(vec![Change::UpdateKey { key: one.clone() }, Change::UpdateKey { key: two.clone() }]).await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    done.store(true, Ordering::Release);
+    for verdict in all(vec![reader]).await? {
+        verdict?;
+    }
+    Ok(outcome?)
+}
+
+/// While batches exchange the rings of two keys, each ring always has one of them: in every list and in every count.
+pub async fn a_list_never_shows_half_a_batch(store: Arc<dyn KeyStore>) -> Verdict {
+    store.commit(insert_rings(instance(1), &["red", "blue"])?).await?;
+    let (mut one, batch) = insert(instance(1), 1, &[])?;
+    store.commit(batch).await?;
+    let (mut two, batch) = insert(instance(1), 2, &[])?;
+    store.commit(batch).await?;
+    let (red, blue) = (ring("red")?, ring("blue")?);
+    (one, two) = (next(&one, |key| key.ring = red.clone()), next(&two, |key| key.ring = blue.clone()));
+    let both =
+        |one: &Key, two: &Key| vec![Change::UpdateKey { key: one.clone() }, Change::UpdateKey { key: two.clone() }];
+    store.commit(both(&one, &two)).await?;
+
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+        let filter = KeyFilter { ring: Some(red), ..KeyFilter::default() };
+        let sorts = [Sort::default(), Sort::parse("-state").map_err(|detail| Failure { detail })?];
+        tokio::spawn(async move {
+            while !done.load(Ordering::Acquire) {
+                for sort in &sorts {
+                    let keys = store.keys(instance(1), &filter, sort, EVERYTHING).await?;
+                    same!(keys.len(), 1, "how many keys are in a ring that always has one");
+                    same!(Some(&keys[0].ring), filter.ring.as_ref(), "the ring of a key in the list of a ring");
+                }
+                same!(store.count(instance(1), &filter).await?, 1, "the count of a ring that always has one key");
+                yield_now().await;
+            }
+            Ok::<_, Failure>(())
+        })
+    };
+    let mut outcome = Ok(());
+    for _ in 0..100 {
+        let rings = (one.ring.clone(), two.ring.clone());
+        (one, two) = (next(&one, |key| key.ring = rings.1), next(&two, |key| key.ring = rings.0));
+        outcome = store.commit(both(&one, &two)).await;
         if outcome.is_err() {
             break;
         }

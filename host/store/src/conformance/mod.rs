@@ -6,10 +6,15 @@
 pub mod aliases;
 pub mod batches;
 pub mod concurrency;
+pub mod due;
+pub mod events;
 pub mod instances;
 pub mod keys;
 pub mod lists;
+pub mod registrations;
+pub mod rings;
 pub mod samples;
+pub mod settings;
 pub mod versions;
 
 use std::fmt;
@@ -111,13 +116,35 @@ suite! {
     lists::keys_come_by_id,
     lists::a_list_comes_in_pages,
     lists::a_filter_takes_states_kind_and_ring_together,
+    lists::a_list_comes_in_the_order_that_is_asked,
+    lists::a_search_finds_names_and_aliases,
+    lists::dates_pick_keys_out,
     lists::an_update_moves_a_key_from_one_filter_to_another,
     lists::the_default_filter_leaves_out_deleted_keys,
     lists::an_expired_key_counts_as_deactivated,
     lists::a_key_that_is_not_active_does_not_expire,
     lists::an_update_moves_the_instant_at_which_a_key_expires,
+    due::what_is_due_comes_in_the_order_of_time,
+    due::what_is_due_follows_the_keys,
+    rings::rings_come_by_id,
+    rings::a_ring_is_made_once,
+    rings::there_are_so_many_rings_and_no_more,
+    rings::keys_need_their_ring,
+    rings::a_ring_with_keys_stays,
+    rings::a_ring_never_goes_from_under_a_key,
+    settings::policies_are_written_whole_and_compared,
+    settings::settings_of_a_refused_batch_are_not_written,
+    settings::an_import_token_is_compared,
+    registrations::a_registration_is_compared,
+    registrations::registrations_are_found_by_all_that_can_be_asked,
+    registrations::registrations_move_with_their_key,
+    registrations::a_removed_key_takes_its_registrations_with_it,
+    events::an_event_is_there_until_it_is_acknowledged,
+    events::events_come_oldest_first,
+    events::a_removed_key_takes_its_events_with_it,
     concurrency::one_of_many_updates_of_a_revision_wins,
     concurrency::one_of_many_keys_gets_an_alias,
     concurrency::many_commits_all_land,
     concurrency::a_reader_never_sees_half_a_batch,
+    concurrency::a_list_never_shows_half_a_batch,
 }

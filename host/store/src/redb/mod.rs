@@ -1,10 +1,12 @@
 //! The engine for one gateway: a file on a local disk, kept by redb.
 
 mod error;
+mod live;
 mod open;
 mod owner;
 mod read;
 mod stage;
+mod upgrade;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -13,17 +15,26 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 
-use keygate_core::ids::{Alias, InstanceId, KeyId, VersionId};
-use keygate_core::key::{Key, KeyVersion};
+use keygate_core::clock::Timestamp;
+use keygate_core::crn::ResourceCrn;
+use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
+use keygate_core::import_token::ImportToken;
+use keygate_core::key::{DueKind, Key, KeyVersion};
+use keygate_core::policy::InstancePolicies;
 use keygate_core::ports::BoxFuture;
-use keygate_core::store::{Batch, KeyFilter, KeyStore, Page, PageRequest, StoreError, StoreResult};
-use redb::{Database, ReadableDatabase};
+use keygate_core::registration::{LifecycleEvent, Registration};
+use keygate_core::ring::KeyRing;
+use keygate_core::store::{
+    Batch, Due, KeyFilter, KeyStore, Page, PageRequest, RegistrationFilter, Sort, StoreError, StoreResult,
+};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::OpenError;
 pub use owner::Holder;
 
 use error::Trouble;
+use live::{Bounds, Live};
 use open::{Connect, Opener};
 use read::View;
 use writer::{Answer, Job, Writer};
@@ -72,7 +83,7 @@ struct Counters {
 
 /// The database, or why there is none now.
 enum Slot {
-    Open(Database),
+    Open(Box<Live>),
     Closed(String),
 }
 
@@ -92,12 +103,20 @@ impl Shared {
     fn replace(&self, slot: Slot) -> Slot {
         std::mem::replace(&mut *self.slot.write().unwrap_or_else(PoisonError::into_inner), slot)
     }
+
+    fn read<T>(&self, read: impl FnOnce(&Live) -> Result<T, Trouble>) -> StoreResult<T> {
+        match &*self.slot() {
+            Slot::Open(live) => Ok(read(live)?),
+            Slot::Closed(why) => Err(StoreError::Unavailable(why.clone())),
+        }
+    }
 }
 
 /// A [`KeyStore`] in one file.
 ///
-/// Reads are done where they are awaited and are short: microseconds for a key, and for a list one pass over a few bytes
-/// a key of the instance. Commits are done by a thread of the store's own, many at a time.
+/// Reads are done where they are awaited and are short: microseconds for a key, and for a list one pass over what is kept
+/// in memory of the keys of the instance, about 250 bytes a key. Lists that take longer are read on a thread apart.
+/// Commits are done by a thread of the store's own, many at a time.
 ///
 /// A [`check`](KeyStore::check) writes for real: it costs a durable commit, that is a sync of the disk, shared with the
 /// batches that wait at the same time. Whoever is asked for checks by others does well to keep an answer for a second or
@@ -125,11 +144,11 @@ impl RedbStore {
     fn open_with(path: &Path, options: RedbOptions, connect: Connect) -> Result<Self, OpenError> {
         let RedbOptions { cache_bytes, max_group, program } = options;
         let opener = Opener { path: path.to_owned(), cache_bytes, program, connect };
-        let (database, file) = opener.open_or_create()?;
+        let (live, file) = opener.open_or_create()?;
         if let Err(error) = owner::write_note(path, &opener.program) {
             tracing::warn!(path = %path.display(), %error, "cannot leave a note of who has the store open");
         }
-        let shared = Arc::new(Shared { slot: RwLock::new(Slot::Open(database)), stats: Counters::default() });
+        let shared = Arc::new(Shared { slot: RwLock::new(Slot::Open(Box::new(live))), stats: Counters::default() });
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = Writer { shared: Arc::clone(&shared), opener, file, queue: receiver, max_group: max_group.max(1) };
         let thread = thread::Builder::new().name("keygate-store".to_owned());
@@ -143,19 +162,39 @@ impl RedbStore {
         StoreStats { commits: commits.load(Relaxed), batches: batches.load(Relaxed), failures: failures.load(Relaxed) }
     }
 
-    fn read<T>(&self, read: impl FnOnce(&View) -> Result<T, Trouble>) -> StoreResult<T> {
-        let outcome = match &*self.shared.slot() {
-            Slot::Open(database) => database.begin_read().map_err(Trouble::from).and_then(|view| read(&View(view))),
-            Slot::Closed(why) => Err(StoreError::Unavailable(why.clone()).into()),
+    /// Reads where it is awaited.
+    fn read<T>(&self, read: impl FnOnce(&Live) -> Result<T, Trouble>) -> StoreResult<T> {
+        self.told(self.shared.read(read))
+    }
+
+    /// Reads records where it is awaited.
+    fn view<T>(&self, read: impl FnOnce(&View) -> Result<T, Trouble>) -> StoreResult<T> {
+        self.read(|live| read(&live.view()))
+    }
+
+    /// Reads on a thread where nobody else waits, if the caller's runtime has such.
+    async fn read_apart<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Live) -> Result<T, Trouble> + Send + 'static,
+    ) -> StoreResult<T> {
+        let shared = Arc::clone(&self.shared);
+        let outcome = match Handle::try_current() {
+            Ok(runtime) => match runtime.spawn_blocking(move || shared.read(read)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(StoreError::Unavailable("a long read did not end; the log says why".to_owned())),
+            },
+            Err(_) => shared.read(read),
         };
-        outcome.map_err(|trouble| {
-            let error = StoreError::from(trouble);
-            if let (StoreError::Unavailable(_), Some(queue)) = (&error, &self.queue) {
-                // A full queue has somebody in it who will make the writer look.
-                drop(queue.try_send(Job::Mend));
-            }
-            error
-        })
+        self.told(outcome)
+    }
+
+    /// Has the writer look at a database that a read found unavailable.
+    fn told<T>(&self, outcome: StoreResult<T>) -> StoreResult<T> {
+        if let (Err(StoreError::Unavailable(_)), Some(queue)) = (&outcome, &self.queue) {
+            // A full queue has somebody in it who will make the writer look.
+            drop(queue.try_send(Job::Mend));
+        }
+        outcome
     }
 
     async fn ask(&self, job: impl FnOnce(Answer) -> Job) -> StoreResult<()> {
@@ -173,8 +212,10 @@ impl Drop for RedbStore {
         if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
             tracing::error!(path = %self.path.display(), "the store's writer had panicked");
         }
-        // While the lock is still held, so that it is not the next holder's note.
-        if matches!(*self.shared.slot(), Slot::Open(_)) {
+        // A long read that nobody waits for any more is waited for here: the file is closed when this returns. The note
+        // goes while the lock is still held, so that it is not the next holder's.
+        let slot = self.shared.replace(Slot::Closed("the store is closed".to_owned()));
+        if matches!(slot, Slot::Open(_)) {
             drop(owner::remove_note(&self.path));
         }
     }
@@ -182,11 +223,11 @@ impl Drop for RedbStore {
 
 impl KeyStore for RedbStore {
     fn key(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Key>>> {
-        Box::pin(async move { self.read(|view| view.key(instance, key)) })
+        Box::pin(async move { self.view(|view| view.key(instance, key)) })
     }
 
     fn key_by_alias<'a>(&'a self, instance: InstanceId, alias: &'a Alias) -> BoxFuture<'a, StoreResult<Option<Key>>> {
-        Box::pin(async move { self.read(|view| view.key_by_alias(instance, alias)) })
+        Box::pin(async move { self.view(|view| view.key_by_alias(instance, alias)) })
     }
 
     fn version(
@@ -195,7 +236,7 @@ impl KeyStore for RedbStore {
         key: KeyId,
         version: VersionId,
     ) -> BoxFuture<'_, StoreResult<Option<KeyVersion>>> {
-        Box::pin(async move { self.read(|view| view.version(instance, key, version)) })
+        Box::pin(async move { self.view(|view| view.version(instance, key, version)) })
     }
 
     fn versions(
@@ -204,20 +245,100 @@ impl KeyStore for RedbStore {
         key: KeyId,
         page: PageRequest,
     ) -> BoxFuture<'_, StoreResult<Page<KeyVersion>>> {
-        Box::pin(async move { self.read(|view| view.versions(instance, key, page)) })
+        Box::pin(async move { self.view(|view| view.versions(instance, key, page)) })
     }
 
     fn keys<'a>(
         &'a self,
         instance: InstanceId,
         filter: &'a KeyFilter,
+        sort: &'a Sort,
         page: PageRequest,
-    ) -> BoxFuture<'a, StoreResult<Page<Key>>> {
-        Box::pin(async move { self.read(|view| view.keys(instance, filter, page)) })
+    ) -> BoxFuture<'a, StoreResult<Vec<Key>>> {
+        Box::pin(async move {
+            if let Some(keys) = self.read(|live| live.keys(instance, filter, sort, page, &Bounds::HERE))? {
+                return Ok(keys);
+            }
+            let (filter, sort) = (filter.clone(), sort.clone());
+            let all = move |live: &Live| live.keys(instance, &filter, &sort, page, &Bounds::NONE);
+            Ok(self.read_apart(all).await?.unwrap_or_default())
+        })
     }
 
     fn count<'a>(&'a self, instance: InstanceId, filter: &'a KeyFilter) -> BoxFuture<'a, StoreResult<usize>> {
-        Box::pin(async move { self.read(|view| view.count(instance, filter)) })
+        Box::pin(async move {
+            if let Some(count) = self.read(|live| live.count(instance, filter, &Bounds::HERE))? {
+                return Ok(count);
+            }
+            let filter = filter.clone();
+            let all = move |live: &Live| live.count(instance, &filter, &Bounds::NONE);
+            Ok(self.read_apart(all).await?.unwrap_or_default())
+        })
+    }
+
+    fn due(
+        &self,
+        kind: DueKind,
+        until: Timestamp,
+        after: Option<Due>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<Due>>> {
+        Box::pin(async move { self.read(|live| live.due(kind, until, after, limit)) })
+    }
+
+    fn ring<'a>(&'a self, instance: InstanceId, ring: &'a KeyRingId) -> BoxFuture<'a, StoreResult<Option<KeyRing>>> {
+        Box::pin(async move { self.view(|view| view.ring(instance, ring)) })
+    }
+
+    fn rings(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Vec<KeyRing>>> {
+        Box::pin(async move { self.view(|view| view.rings(instance)) })
+    }
+
+    fn policies(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Arc<InstancePolicies>>> {
+        Box::pin(async move { self.read(|live| live.policies(instance)) })
+    }
+
+    fn import_token(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<ImportToken>>> {
+        Box::pin(async move { self.view(|view| view.import_token(instance)) })
+    }
+
+    fn registration<'a>(
+        &'a self,
+        instance: InstanceId,
+        key: KeyId,
+        crn: &'a ResourceCrn,
+    ) -> BoxFuture<'a, StoreResult<Option<Registration>>> {
+        Box::pin(async move { self.view(|view| view.registration(instance, key, crn)) })
+    }
+
+    fn registrations<'a>(
+        &'a self,
+        instance: InstanceId,
+        filter: &'a RegistrationFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'a, StoreResult<Page<Registration>>> {
+        Box::pin(async move {
+            // The total takes a pass over all of them, and of all keys there may be many.
+            if filter.key.is_some() {
+                return self.read(|live| live.registrations(instance, filter, page));
+            }
+            let filter = filter.clone();
+            self.read_apart(move |live| live.registrations(instance, &filter, page)).await
+        })
+    }
+
+    fn event(&self, instance: InstanceId, event: EventId) -> BoxFuture<'_, StoreResult<Option<LifecycleEvent>>> {
+        Box::pin(async move { self.view(|view| view.event(instance, event)) })
+    }
+
+    fn events(
+        &self,
+        instance: InstanceId,
+        key: Option<KeyId>,
+        page: PageRequest,
+    ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>> {
+        // The total takes a pass over all of them, and nothing makes adopters acknowledge any.
+        Box::pin(self.read_apart(move |live| live.view().events(instance, key, page)))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {
@@ -226,7 +347,7 @@ impl KeyStore for RedbStore {
 
     fn check(&self) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(async move {
-            self.read(View::check)?;
+            self.view(View::check)?;
             self.ask(Job::Check).await
         })
     }

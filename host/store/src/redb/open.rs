@@ -12,8 +12,9 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::error::{OpenError, Trouble};
-use super::owner;
-use crate::schema::{META, META_FORMAT, STORE_FORMAT, Table};
+use super::live::Live;
+use super::{owner, upgrade};
+use crate::schema::{META, META_FORMAT, STORE_FORMAT, STORE_FORMAT_1, Table};
 
 /// What redb's files begin with.
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -47,24 +48,33 @@ pub(super) struct Opener {
 
 impl Opener {
     /// Opens the store, which is made if it is not there.
-    pub(super) fn open_or_create(&self) -> Result<(Database, FileId), OpenError> {
+    pub(super) fn open_or_create(&self) -> Result<(Live, FileId), OpenError> {
         self.ensure_directory()?;
         if !self.path.try_exists().map_err(|source| self.io(source))? {
             self.create()?;
         }
         let (file, id) = self.open_file()?;
-        Ok((self.connect(file)?, id))
+        Ok((self.load(file)?, id))
     }
 
     /// Opens the store again, which must be the file that it was.
-    pub(super) fn open_again(&self, before: FileId) -> Result<Database, OpenError> {
+    pub(super) fn open_again(&self, before: FileId) -> Result<Live, OpenError> {
         let (file, id) = self.open_file()?;
         // An empty file would become a new, empty store without a word.
         let length = file.metadata().map_err(|source| self.io(source))?.len();
         if id != before || length == 0 {
             return Err(OpenError::Replaced { path: self.path.clone() });
         }
-        self.connect(file)
+        self.load(file)
+    }
+
+    /// Makes a database of the file and reads what is kept of it in memory.
+    fn load(&self, file: File) -> Result<Live, OpenError> {
+        let database = self.connect(file)?;
+        match catch_unwind(AssertUnwindSafe(|| Live::load(database))) {
+            Ok(loaded) => loaded.map_err(|trouble| self.trouble(trouble)),
+            Err(_) => Err(self.gave_up()),
+        }
     }
 
     fn ensure_directory(&self) -> Result<(), OpenError> {
@@ -153,7 +163,7 @@ impl Opener {
             }
             Ok(Err(DatabaseError::Storage(redb::StorageError::Io(source)))) => Err(OpenError::Io { path, source }),
             Ok(Err(error)) => Err(OpenError::Damaged { path, detail: error.to_string() }),
-            Err(_) => Err(OpenError::Damaged { path, detail: "the engine gave up over it".to_owned() }),
+            Err(_) => Err(self.gave_up()),
         }
     }
 
@@ -166,9 +176,38 @@ impl Opener {
             Format::Foreign => Err(OpenError::Foreign { path }),
             Format::Is(found) if found > STORE_FORMAT => Err(OpenError::Newer { path, found, known: STORE_FORMAT }),
             Format::Is(0) => Err(damaged("its format number is 0")),
+            Format::Is(STORE_FORMAT_1) => {
+                let (from, to) = (STORE_FORMAT_1, STORE_FORMAT);
+                let copy = self.keep_copy(from).map_err(|source| self.io(source))?;
+                tracing::warn!(path = %path.display(), copy = %copy.display(), from, to, "the store is being upgraded");
+                upgrade::from_format_1(database).map_err(|trouble| self.trouble(trouble))?;
+                tracing::warn!(path = %path.display(), from, to, "the store was upgraded; older Keygates refuse it now");
+                Ok(())
+            }
             Format::Is(_) => Ok(()),
             Format::Unreadable => Err(damaged("its format number cannot be read")),
         }
+    }
+
+    /// Copies the file beside itself, under its name with the number of its format, for whoever has to go back. Nothing has
+    /// been written to it since it was opened, but that it is open: whoever opens the copy repairs that.
+    fn keep_copy(&self, format: u32) -> io::Result<PathBuf> {
+        let named = |end: String| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let (draft, copy) = (named(format!(".draft-{}", std::process::id())), named(format!(".format-{format}")));
+        // With the mode of the file: for its owner alone.
+        fs::copy(&self.path, &draft)?;
+        File::open(&draft)?.sync_all()?;
+        fs::rename(&draft, &copy)?;
+        sync_directory(self.directory())?;
+        Ok(copy)
+    }
+
+    fn gave_up(&self) -> OpenError {
+        OpenError::Damaged { path: self.path.clone(), detail: "the engine gave up over it".to_owned() }
     }
 
     fn io(&self, source: io::Error) -> OpenError {
@@ -252,10 +291,7 @@ fn read_format(database: &Database) -> Result<Format, Trouble> {
 
 fn write_format(database: &Database) -> Result<(), Trouble> {
     let transaction = super::writer::begin(database)?;
-    for name in Table::ALL {
-        transaction.open_table(table(name))?;
-    }
-    transaction.open_table(META_TABLE)?.insert(META_FORMAT, STORE_FORMAT.to_be_bytes().as_slice())?;
+    upgrade::make_tables(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

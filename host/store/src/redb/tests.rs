@@ -1,4 +1,6 @@
-//! What needs a look inside: groups, a disk that fails, a writer that panics.
+//! What needs a look inside: groups, a disk that fails, a writer that panics; what lies in the file.
+
+mod records;
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use keygate_core::store::Change;
 use redb::backends::FileBackend;
-use redb::{BackendError, StorageBackend};
+use redb::{BackendError, Database, StorageBackend};
 
 use super::*;
 use crate::conformance::samples::{insert, instance, key_id, next};
@@ -220,7 +222,7 @@ async fn batches_of_a_group_build_on_each_other_and_a_refused_one_harms_no_other
     assert_eq!(outcomes, [Ok(()), Ok(()), conflict.clone(), Ok(()), conflict, Ok(())]);
     assert_eq!(store.stats(), StoreStats { commits: 2, batches: 5, failures: 0 });
     assert_eq!(store.key(instance(1), key_id(0)).await, Ok(Some(freed)));
-    assert_eq!(store.key_by_alias(instance(1), &taker.aliases[0]).await, Ok(Some(taker)));
+    assert_eq!(store.key_by_alias(instance(1), &taker.aliases[0].alias).await, Ok(Some(taker)));
     assert_eq!(store.key(instance(1), key_id(4)).await, Ok(None));
     assert_eq!(store.count(instance(1), &KeyFilter::default()).await, Ok(4));
 }
@@ -259,6 +261,12 @@ async fn a_failed_commit_is_acknowledged_to_nobody_and_the_writer_goes_on() {
         store.commit(insertion(4)).await.unwrap();
         store.check().await.unwrap();
         assert!(store.key(instance(1), key_id(4)).await.unwrap().is_some());
+        // Whatever came of the commits that failed, lists tell of the keys that are there and of no others.
+        let mut there = 0;
+        for number in 0..5 {
+            there += usize::from(store.key(instance(1), key_id(number)).await.unwrap().is_some());
+        }
+        assert_eq!(store.count(instance(1), &KeyFilter::default()).await, Ok(there), "{mood}");
         let stats = store.stats();
         assert_eq!(stats.batches, 1, "{stats:?}");
         assert!(stats.failures >= 2, "{stats:?}");
@@ -355,7 +363,7 @@ async fn a_record_of_a_newer_format_is_said_to_be_one() {
     let store = RedbStore::open(&path, RedbOptions::default()).unwrap();
     store.commit([insertion(1), insertion(2)].concat()).await.unwrap();
     drop(store);
-    edit(&path, open::table(crate::schema::Table::Keys), &crate::schema::key_row(instance(1), key_id(1)), &[2, 0]);
+    edit(&path, open::table(crate::schema::Table::Keys), &crate::schema::key_row(instance(1), key_id(1)), &[3, 0]);
 
     let store = RedbStore::open(&path, RedbOptions::default()).unwrap();
     let (key, _) = insert(instance(1), 1, &[]).unwrap();
@@ -373,10 +381,10 @@ fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.redb");
     drop(RedbStore::open(&path, RedbOptions::default()).unwrap());
-    edit(&path, open::META_TABLE, crate::schema::META_FORMAT, &[0, 0, 0, 2]);
+    edit(&path, open::META_TABLE, crate::schema::META_FORMAT, &[0, 0, 0, 3]);
     for _ in 0..2 {
         let error = RedbStore::open(&path, RedbOptions::default()).err().unwrap();
-        assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error}");
         assert!(error.to_string().contains("a newer Keygate wrote it"), "{error}");
     }
     for (format, wanted) in [(&[0, 0, 0, 0][..], "is damaged"), (&[1], "is damaged")] {

@@ -1,5 +1,5 @@
 //! The one thread that writes. It takes whatever waits in the queue, does all of it in one transaction, makes that
-//! durable with one commit, and only then answers: many callers share the cost of one sync of the disk, and a caller
+//! durable with one commit, shows it to readers, and only then answers: many callers share the cost of one sync of the disk, and a caller
 //! who is alone waits for nobody.
 //!
 //! When a commit fails nobody can tell what of it is on the disk, so all of the group hear that the store is
@@ -120,14 +120,16 @@ impl Writer {
         let transaction = self.begin()?;
         let said = |trouble: Trouble| StoreError::from(trouble).to_string();
         let mut outcomes = Vec::with_capacity(group.batches.len());
+        let mut all_effects = Vec::new();
         let mut changed = false;
         {
             let mut tables = Tables::open(&transaction).map_err(said)?;
             for batch in &group.batches {
                 match Stage::work_out(&tables, batch) {
-                    Ok(changes) => {
+                    Ok((changes, effects)) => {
                         changed |= !changes.is_empty();
                         tables.write(changes).map_err(said)?;
+                        all_effects.extend(effects);
                         outcomes.push(Ok(()));
                     }
                     Err(Trouble::Refused(error)) => outcomes.push(Err(error)),
@@ -145,6 +147,10 @@ impl Writer {
         }
         if changed {
             transaction.commit().map_err(|error| said(error.into()))?;
+            match &*self.shared.slot() {
+                Slot::Open(live) => live.publish(all_effects).map_err(said)?,
+                Slot::Closed(why) => return Err(why.clone()),
+            }
             self.shared.stats.commits.fetch_add(1, Relaxed);
         } else {
             transaction.abort().map_err(|error| said(error.into()))?;
@@ -163,7 +169,7 @@ impl Writer {
 
     fn try_begin(&self) -> Result<WriteTransaction, String> {
         match &*self.shared.slot() {
-            Slot::Open(database) => begin(database).map_err(|trouble| StoreError::from(trouble).to_string()),
+            Slot::Open(live) => begin(live.database()).map_err(|trouble| StoreError::from(trouble).to_string()),
             Slot::Closed(why) => Err(why.clone()),
         }
     }
@@ -177,11 +183,11 @@ impl Writer {
         };
         drop(catch_unwind(AssertUnwindSafe(|| drop(closed))));
         let slot = match self.opener.open_again(self.file) {
-            Ok(database) => {
+            Ok(live) => {
                 // Somebody else may have had the store in between, and have taken their note away.
                 drop(owner::write_note(&self.opener.path, &self.opener.program));
                 tracing::info!(path = %self.opener.path.display(), "the store is open again");
-                Slot::Open(database)
+                Slot::Open(Box::new(live))
             }
             Err(error) => {
                 let why = error.to_string();

@@ -51,18 +51,7 @@ impl Target {
     /// Gets an access token, makes a root key, and writes the request.
     pub(crate) async fn prepare(address: SocketAddr, api_key: &str, instance: &str, bytes: usize) -> Self {
         let mut connection = connect(address).await;
-        let form = format!("grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey={api_key}");
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/identity/token")
-            .header("Host", "localhost")
-            .header("Content-Type", "application/x-www-form-urlencoded")
-            .body(Full::from(form))
-            .expect("a request");
-        let (status, answer) = exchange(&mut connection, request).await;
-        assert_eq!(status, StatusCode::OK);
-        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
-        let token = answer["access_token"].as_str().expect("an access token").to_owned();
+        let token = access_token(address, api_key).await;
         let mut target = Self {
             address,
             path: "/api/v2/keys".to_owned(),
@@ -95,6 +84,35 @@ impl Target {
     }
 }
 
+/// Somebody on one connection, who sends what they like.
+pub(crate) struct Client {
+    connection: SendRequest<Full<Bytes>>,
+    token: String,
+    instance: String,
+}
+
+impl Client {
+    /// Opens a connection as the holder of this access token.
+    pub(crate) async fn open(address: SocketAddr, token: &str, instance: &str) -> Self {
+        Self { connection: connect(address).await, token: token.to_owned(), instance: instance.to_owned() }
+    }
+
+    /// Sends a request under `/api/v2`; returns its status, the body, and how long it took.
+    pub(crate) async fn send(&mut self, method: Method, path: &str, body: &Bytes) -> (StatusCode, Bytes, Duration) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v2{path}"))
+            .header("Host", "localhost")
+            .header("Authorization", format!("Bearer {}", self.token))
+            .header("Bluemix-Instance", &self.instance)
+            .body(Full::new(body.clone()))
+            .expect("a request");
+        let start = Instant::now();
+        let (status, answer) = exchange(&mut self.connection, request).await;
+        (status, answer, start.elapsed())
+    }
+}
+
 /// One turn: so many connections for so long.
 pub(crate) async fn run(target: &Arc<Target>, connections: usize, turn: Duration) -> Figures {
     let mut open = Vec::new();
@@ -121,6 +139,22 @@ pub(crate) async fn run(target: &Arc<Target>, connections: usize, turn: Duration
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
     Figures { requests_per_second: took.len() as f64 / elapsed.as_secs_f64(), p50_ms: at(0.5), p99_ms: at(0.99) }
+}
+
+/// Exchanges an API key for an access token.
+pub(crate) async fn access_token(address: SocketAddr, api_key: &str) -> String {
+    let form = format!("grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey={api_key}");
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/identity/token")
+        .header("Host", "localhost")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(Full::from(form))
+        .expect("a request");
+    let (status, answer) = exchange(&mut connect(address).await, request).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    answer["access_token"].as_str().expect("an access token").to_owned()
 }
 
 async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {

@@ -1,20 +1,25 @@
-//! `cargo xtask bench`: what the sandbox costs a wrap over loopback.
+//! `cargo xtask bench`: what the sandbox costs a wrap over loopback; and `cargo xtask bench lists`: what a hundred thousand
+//! keys in an instance cost.
 //!
-//! Two gateways in one process, alike in everything (access tokens checked, the policy chain in its sandbox, every
+//! For the first, two gateways in one process, alike in everything (access tokens checked, the policy chain in its sandbox, every
 //! request audited) but for the primitive: a fresh sandbox a call, or the same plugin's code called natively. They take
 //! turns, so that a noisy machine is noisy to both; the ratio is of the medians.
 
+mod lists;
 mod load;
 mod native;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use keygate::app::App;
 use keygate::config::{Environment, Flags, load as load_config};
 use keygate::dev::Dev;
+use keygate::system::SystemClock;
+use keygate_core::import_token::ReadyPairs;
 use keygate_core::pipeline::Gateway;
 use tokio::net::TcpListener;
 
@@ -22,8 +27,10 @@ use self::load::{Figures, Target, run};
 use self::native::NativeBackends;
 
 #[derive(Parser)]
-#[command(about = "What the sandbox costs a wrap over loopback.")]
+#[command(about = "What the sandbox costs a wrap over loopback.", args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Connections that send one request after the other; several settings, with commas.
     #[arg(long, default_value = "1,64", value_delimiter = ',')]
     connections: Vec<usize>,
@@ -41,10 +48,19 @@ struct Arguments {
     json: bool,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// What many keys in an instance cost lists, searches, creations and wraps.
+    Lists(lists::Arguments),
+}
+
 fn main() {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a tokio runtime");
-    runtime.block_on(bench(&arguments));
+    match &arguments.command {
+        None => runtime.block_on(bench(&arguments)),
+        Some(Command::Lists(arguments)) => runtime.block_on(lists::bench(arguments)),
+    }
 }
 
 async fn bench(arguments: &Arguments) {
@@ -69,11 +85,24 @@ async fn bench(arguments: &Arguments) {
 
 /// A gateway on loopback with a key in it, and the request that wraps under that key.
 async fn start(data: &std::path::Path, native: bool, bytes: usize) -> Target {
+    let served = serve(data, native).await;
+    Target::prepare(served.address, &served.api_key, &served.instance, bytes).await
+}
+
+/// A gateway that serves.
+struct Served {
+    address: SocketAddr,
+    /// A manager's.
+    api_key: String,
+    instance: String,
+}
+
+async fn serve(data: &std::path::Path, native: bool) -> Served {
     let dev = Dev::open(data, &plugins()).expect("a dev directory");
     let loaded = load_config(&dev.source(), &Environment::new(), &Flags::default());
     let mut config = loaded.config.expect("a configuration");
     config.plugins.require_digest = false;
-    let mut app = match App::build(&config).await {
+    let mut app = match App::build(&config, Arc::new(SystemClock)).await {
         Ok(app) => app,
         Err(problems) => panic!("{problems}"),
     };
@@ -88,13 +117,14 @@ async fn start(data: &std::path::Path, native: bool, bytes: usize) -> Target {
             entropy: Arc::clone(&gateway.entropy),
             instances: gateway.instances.clone(),
             limits: gateway.limits.clone(),
+            import_keys: ReadyPairs::default(),
         });
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(keygate::http::serve(Arc::new(app), listener, std::future::pending()));
     let (_, manager) = dev.keys().iter().find(|(name, _)| *name == "manager").expect("a manager");
-    Target::prepare(address, manager.text().expose(), &dev.instances()[0].to_string(), bytes).await
+    Served { address, api_key: manager.text().expose().to_owned(), instance: dev.instances()[0].to_string() }
 }
 
 /// Where `cargo xtask plugins` puts them.

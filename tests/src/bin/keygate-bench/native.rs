@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use keygate_core::backend::{
     BackendDescription, BackendError, BackendKey, BackendResult, Call, CryptoBackend, DataKey, ImportEnvelope,
-    KeyIdentity, KeyPair, KeySpec,
+    Imported, KeyIdentity, KeyPair, KeySpec,
 };
 use keygate_core::key::KeyKind;
 use keygate_core::ports::{Backends, BoxFuture};
@@ -207,7 +207,7 @@ impl CryptoBackend for Native {
         _: KeyIdentity,
         _: KeySpec,
         _: &'a ImportEnvelope,
-    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+    ) -> BoxFuture<'a, BackendResult<Imported>> {
         not_asked_for()
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::backend::BackendError;
 use crate::key::KeyState;
 use crate::ops::{delete, list, read, samples, versions};
-use crate::store::{KeyFilter, PageRequest};
+use crate::store::{KeyFilter, PageRequest, Sort};
 
 const ALL: PageRequest = PageRequest { offset: 0, limit: 5_000 };
 
@@ -24,7 +24,7 @@ fn a_new_root_key_is_active_and_gives_no_material() {
 #[test]
 fn a_standard_key_gives_its_material_to_whoever_may_read_it() {
     let world = World::new();
-    let input = CreateKey { kind: KeyKind::Standard, payload: Some(secret(b"any bytes")), ..root("s") };
+    let input = CreateKey { kind: KeyKind::Standard, payload: plain(b"any bytes"), ..root("s") };
     let created = world.create(input).unwrap();
     assert!(created.payload.is_none(), "it was not asked for");
     assert!(created.key.imported);
@@ -38,7 +38,7 @@ fn a_standard_key_gives_its_material_to_whoever_may_read_it() {
 #[test]
 fn material_has_bounds_by_kind() {
     let world = World::new();
-    let import = |kind, len| world.create(CreateKey { kind, payload: Some(secret(&vec![7; len])), ..root("k") });
+    let import = |kind, len| world.create(CreateKey { kind, payload: plain(&vec![7; len]), ..root("k") });
     for len in [16, 24, 32] {
         assert_eq!(import(KeyKind::Root, len).unwrap().key.bits as usize, len * 8);
     }
@@ -74,7 +74,7 @@ fn an_alias_is_taken_once_an_instance_and_leaves_no_material_behind() {
     world.create(aliased()).unwrap();
     assert_eq!(code(world.create(aliased())), ReasonCode::AliasNotUnique);
     assert_eq!(world.backend.destroyed(), 1, "the key that could not be recorded must be destroyed");
-    assert!(block_on(create::create(&world.gateway, &cx(SECOND), Ok(aliased()))).is_ok());
+    assert!(block_on(create::create(&world.gateway, &cx(SECOND), false, Ok(aliased()))).is_ok());
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn rotation_waits_for_its_interval_and_keeps_all_versions() {
 fn an_imported_key_is_rotated_with_material_and_a_generated_one_without() {
     let world = World::new();
     let generated = world.root_key();
-    let imported = world.create(CreateKey { payload: Some(secret(&[1; 32])), ..root("i") }).unwrap().key;
+    let imported = world.create(CreateKey { payload: plain(&[1; 32]), ..root("i") }).unwrap().key;
     let rotate = |key: &Key, payload: Option<&[u8]>| {
-        let input = rotate::Rotate { payload: payload.map(secret) };
+        let input = rotate::Rotate { payload: payload.and_then(plain) };
         block_on(rotate::rotate(&world.gateway, &cx(FIRST), &by_id(key), Ok(input)))
     };
     assert_eq!(code(rotate(&generated, Some(&[2; 32]))), ReasonCode::InvalidQueryParam);
@@ -123,8 +123,9 @@ fn a_deleted_key_is_gone_from_use_and_from_lists_and_still_there_to_see() {
     assert!(block_on(read::metadata(&world.gateway, &cx(FIRST), &by_id(&key))).is_ok());
 
     let listed = |filter: KeyFilter| {
-        let page = block_on(list::list(&world.gateway, &cx(FIRST), Ok((filter, ALL)))).unwrap();
-        page.items.iter().map(|key| key.id).collect::<Vec<_>>()
+        let query = list::ListKeys { filter, sort: Sort::default(), page: ALL, count: false };
+        let listing = block_on(list::list(&world.gateway, &cx(FIRST), Ok(query))).unwrap();
+        listing.keys.iter().map(|key| key.id).collect::<Vec<_>>()
     };
     assert_eq!(listed(KeyFilter::default()), [other.id]);
     let destroyed = KeyFilter { states: vec![KeyState::Destroyed], ..KeyFilter::default() };
@@ -187,18 +188,59 @@ fn a_key_whose_material_cannot_be_handed_out_is_not_made() {
     world.backend.refuse_exports();
     let input = CreateKey { kind: KeyKind::Standard, return_payload: true, ..root("s") };
     assert!(world.create(input).is_err());
+    assert_eq!(world.backend.destroyed(), 1, "nor is its material left behind");
     let count = block_on(list::count(&world.gateway, &cx(FIRST), Ok(KeyFilter::default()))).unwrap();
     assert_eq!(count, 0);
+}
+
+/// Entropy for so many draws.
+struct Scarce(std::sync::atomic::AtomicU64, CountingEntropy);
+
+impl crate::ports::Entropy for Scarce {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), crate::entropy::EntropyError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        match self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => self.1.fill(bytes),
+            Err(_) => Err(crate::entropy::EntropyError("none is left".to_owned())),
+        }
+    }
+}
+
+#[test]
+fn a_rotation_that_does_not_come_as_far_as_its_commit_leaves_no_material() {
+    let world = World::new();
+    let key = world.root_key();
+    world.register(&key, 1, false);
+    // Enough for the version, and not for the event of its adopter.
+    let entropy = Scarce(1.into(), CountingEntropy::default());
+    let gateway = Gateway { entropy: Arc::new(entropy), ..world.twin() };
+    let rotated = block_on(rotate::rotate(&gateway, &cx(FIRST), &by_id(&key), Ok(rotate::Rotate::default())));
+    assert!(rotated.is_err());
+    assert_eq!((world.backend.destroyed(), world.stored(&key).unwrap().version_count), (1, 1));
 }
 
 #[test]
 fn a_ring_that_is_not_there_is_refused() {
     let world = World::new();
     let key = world.root_key();
-    let ring = Some(crate::ids::KeyRingId::parse("prod").unwrap());
-    let in_ring = RequestContext { ring, ..cx(FIRST) };
-    let created = block_on(create::create(&world.gateway, &in_ring, Ok(root("k"))));
+    let in_ring = in_ring("prod");
+    let created = block_on(create::create(&world.gateway, &in_ring, false, Ok(root("k"))));
     assert_eq!(code(created), ReasonCode::KeyRingNotFound);
     let found = block_on(read::metadata(&world.gateway, &in_ring, &by_id(&key)));
     assert_eq!(code(found), ReasonCode::KeyNotFound);
+}
+
+#[test]
+fn a_standard_key_is_restored_with_what_it_was_and_with_nothing_else() {
+    let world = World::new();
+    let input = CreateKey { kind: KeyKind::Standard, payload: plain(b"a secret"), ..root("s") };
+    let key = world.create(input).unwrap().key;
+    world.delete(&key).unwrap();
+    world.clock.travel(HOUR);
+    let Err(Error::Refused(reasons)) = world.restore(&key, plain(b"a secret")) else { panic!("restored") };
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(reasons[0].code, ReasonCode::InvalidField);
+    assert_eq!(reasons[0].target, Some(crate::error::Target::Field("payload".to_owned())));
+    let restored = world.restore(&key, None).unwrap();
+    assert_eq!((restored.state, restored.version_count), (KeyState::Active, 1));
 }

@@ -1,8 +1,24 @@
 //! The use cases on fakes of all ports, with a clock that the test moves.
 
+mod aliases;
+mod common;
 mod crypto;
+mod dual_auth;
+mod events;
+mod import_tokens;
+mod instance_policies;
+mod life;
 mod lifecycle;
+mod list;
+mod model;
 mod order;
+mod policies;
+mod purge;
+mod registrations;
+mod rings;
+mod sequences;
+mod states;
+mod threads;
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,18 +27,21 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::create::{CreateKey, Created};
+use super::material::Material;
 use super::{create, rotate, wrap};
-use crate::access::{Network, Principal, PrincipalKind};
+use crate::access::{AccessRequest, Decision, Network, Principal, PrincipalKind, Verdict};
 use crate::clock::Timestamp;
 use crate::error::{Error, ReasonCode};
 use crate::fakes::backend::FakeBackend;
 use crate::fakes::store::MemoryStore;
 use crate::fakes::world::{CountingEntropy, FakeBackends, FixedClock, MemoryAudit, ScriptedGate};
-use crate::ids::{InstanceId, KeySelector};
+use crate::ids::{InstanceId, KeyRingId, KeySelector};
+use crate::import_token::ReadyPairs;
 use crate::instance::{Instance, Instances};
 use crate::key::{Key, KeyKind};
 use crate::limits::Limits;
 use crate::pipeline::{Gateway, RequestContext};
+use crate::ports::{BoxFuture, PolicyGate};
 use crate::secret::SecretBytes;
 
 /// Drives a future that has nothing to wait for. The fakes never wait.
@@ -43,6 +62,19 @@ struct World {
     gate: Arc<ScriptedGate>,
     audit: Arc<MemoryAudit>,
     clock: Arc<FixedClock>,
+}
+
+/// A chain that says yes, and takes its time: long enough for something else to happen.
+struct Meanwhile<F> {
+    gateway: Gateway,
+    what: F,
+}
+
+impl<F: Fn(&Gateway) + Send + Sync> PolicyGate for Meanwhile<F> {
+    fn decide<'a>(&'a self, _: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
+        (self.what)(&self.gateway);
+        Box::pin(std::future::ready(Decision { verdict: Verdict::Allow(Vec::new()), trail: Vec::new() }))
+    }
 }
 
 const FIRST: InstanceId = InstanceId::from_bytes([1; 16]);
@@ -70,16 +102,38 @@ impl World {
             entropy: Arc::new(CountingEntropy::default()),
             instances: [instance(FIRST), instance(SECOND)].into_iter().collect::<Instances>(),
             limits: Limits::default(),
+            import_keys: ReadyPairs::default(),
         };
         Self { gateway, backend, gate, audit, clock }
     }
 
     fn create(&self, input: CreateKey) -> Result<Created, Error> {
-        block_on(create::create(&self.gateway, &cx(FIRST), Ok(input)))
+        block_on(create::create(&self.gateway, &cx(FIRST), false, Ok(input)))
     }
 
     fn root_key(&self) -> Key {
         self.create(root("k")).unwrap().key
+    }
+
+    /// A gateway on the same store and with the same handles.
+    fn twin(&self) -> Gateway {
+        let Gateway { store, backends, gate, audit, clock, entropy, instances, limits, .. } = &self.gateway;
+        Gateway {
+            store: store.clone(),
+            backends: backends.clone(),
+            gate: gate.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            instances: instances.clone(),
+            limits: limits.clone(),
+            import_keys: ReadyPairs::default(),
+        }
+    }
+
+    /// A twin in which something else happens to the store after each request was allowed, and before it is worked on.
+    fn meanwhile(&self, what: impl Fn(&Gateway) + Send + Sync + 'static) -> Gateway {
+        Gateway { gate: Arc::new(Meanwhile { gateway: self.twin(), what }), ..self.twin() }
     }
 
     fn rotate(&self, key: &Key) -> Result<Key, Error> {
@@ -112,6 +166,19 @@ fn cx(instance: InstanceId) -> RequestContext {
     }
 }
 
+/// The same by a service of this name.
+fn service(name: &str) -> RequestContext {
+    let mut cx = cx(FIRST);
+    cx.principal.id = format!("iam-ServiceId-{name}");
+    cx.principal.kind = PrincipalKind::Service { name: name.to_owned() };
+    cx
+}
+
+/// The same in a ring.
+fn in_ring(ring: &str) -> RequestContext {
+    RequestContext { ring: Some(KeyRingId::parse(ring).unwrap()), ..cx(FIRST) }
+}
+
 fn root(name: &str) -> CreateKey {
     CreateKey {
         name: name.to_owned(),
@@ -122,6 +189,7 @@ fn root(name: &str) -> CreateKey {
         expires_at: None,
         payload: None,
         return_payload: false,
+        overrides: None,
     }
 }
 
@@ -131,6 +199,11 @@ fn by_id(key: &Key) -> KeySelector {
 
 fn secret(bytes: &[u8]) -> SecretBytes {
     SecretBytes::new(bytes.to_vec())
+}
+
+/// Material in clear.
+fn plain(bytes: &[u8]) -> Option<Material> {
+    Some(Material::Plain(secret(bytes)))
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {

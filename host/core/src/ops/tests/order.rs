@@ -6,7 +6,7 @@ use crate::audit::{Outcome, Severity};
 use crate::error::{Cause, Reason};
 use crate::fakes::world::Script;
 use crate::ids::KeyId;
-use crate::ops::{delete, read};
+use crate::ops::{aliases, delete, events, import_tokens, list, read, registrations, rings};
 
 fn bad_body<T>() -> Result<T, Error> {
     Err(Reason::new(ReasonCode::BadBody, "broken").into())
@@ -31,9 +31,23 @@ fn a_caller_without_rights_gets_one_answer_whatever_is_asked() {
         block_on(read::metadata(gateway, &cx(FIRST), &impossible)).unwrap_err(),
         block_on(read::metadata(gateway, &cx(unknown), &by_id(&key))).unwrap_err(),
         block_on(wrap::wrap(gateway, &cx(FIRST), &by_id(&key), bad_body())).unwrap_err(),
-        block_on(create::create(gateway, &cx(FIRST), bad_body())).unwrap_err(),
+        block_on(create::create(gateway, &cx(FIRST), false, bad_body())).unwrap_err(),
         block_on(delete::delete(gateway, &cx(FIRST), &nowhere, bad_body())).unwrap_err(),
         block_on(read::metadata(gateway, &flawed(), &by_id(&key))).unwrap_err(),
+        block_on(list::list(gateway, &cx(FIRST), bad_body())).unwrap_err(),
+        block_on(rings::list(gateway, &cx(FIRST), bad_body())).unwrap_err(),
+        block_on(rings::create(gateway, &cx(FIRST), "no_ring")).unwrap_err(),
+        block_on(rings::delete(gateway, &cx(FIRST), "default", bad_body())).unwrap_err(),
+        block_on(aliases::create(gateway, &cx(FIRST), &nowhere, "!")).unwrap_err(),
+        block_on(aliases::delete(gateway, &cx(FIRST), &by_id(&key), "!")).unwrap_err(),
+        block_on(registrations::create(gateway, &cx(FIRST), &by_id(&key), "no crn", bad_body())).unwrap_err(),
+        block_on(registrations::delete(gateway, &cx(FIRST), &nowhere, "no crn")).unwrap_err(),
+        block_on(registrations::deactivate(gateway, &cx(FIRST), &by_id(&key), bad_body())).unwrap_err(),
+        block_on(registrations::list(gateway, &cx(FIRST), Some(&nowhere), bad_body())).unwrap_err(),
+        block_on(events::acknowledge(gateway, &cx(FIRST), bad_body())).unwrap_err(),
+        block_on(events::list(gateway, &cx(FIRST), bad_body())).unwrap_err(),
+        block_on(import_tokens::create(gateway, &cx(FIRST), bad_body())).unwrap_err(),
+        block_on(import_tokens::fetch(gateway, &cx(unknown))).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(
@@ -113,7 +127,7 @@ fn nothing_is_done_that_could_not_be_audited() {
 #[test]
 fn events_tell_of_kinds_and_versions_and_never_of_material() {
     let world = World::new();
-    let key = world.create(CreateKey { payload: Some(secret(&[0x5A; 32])), ..root("k") }).unwrap().key;
+    let key = world.create(CreateKey { payload: plain(&[0x5A; 32]), ..root("k") }).unwrap().key;
     world.wrap(&key, b"very secret", &["an aad"]).unwrap();
     for event in world.audit.events() {
         let text = format!("{event:?}");

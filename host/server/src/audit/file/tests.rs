@@ -48,7 +48,12 @@ fn event() -> AuditEvent {
             took: Duration::from_micros(31),
         }],
         request: vec![("keyRingId", "default".to_owned())],
-        response: vec![("keyVersionId", KEY.to_owned()), ("totalResources", "2".to_owned())],
+        response: vec![
+            ("keyVersionId", KEY.to_owned()),
+            ("totalResources", "2".to_owned()),
+            ("newValue.authID", "IBMid-2".to_owned()),
+            ("newValue.authExpiration", "2020-05-20T19:12:13Z".to_owned()),
+        ],
     }
 }
 
@@ -86,7 +91,11 @@ fn an_event_has_the_fields_of_the_contract_and_their_values() {
                 "instanceID": INSTANCE,
                 "keyRingId": "default",
             },
-            "responseData": {"keyVersionId": KEY, "totalResources": 2},
+            "responseData": {
+                "keyVersionId": KEY,
+                "totalResources": 2,
+                "newValue": {"authID": "IBMid-2", "authExpiration": "2020-05-20T19:12:13Z"},
+            },
             "dataEvent": true,
             "saveServiceCopy": true,
             "correlationId": "c-1",

@@ -9,10 +9,12 @@ use keygate_core::ops::rotate::Rotate;
 use keygate_core::ops::unwrap::{Ciphertext, Unwrapped};
 use keygate_core::ops::wrap::{Wrap, Wrapped};
 use keygate_core::secret::SecretText;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use super::key::refuse_import_token;
+use super::key::material;
 use crate::http::body::Object;
+use crate::http::openapi::shape;
 
 /// Reads the body of wrap.
 ///
@@ -48,12 +50,11 @@ pub(crate) fn ciphertext(body: &[u8]) -> Result<Ciphertext, Error> {
 /// Reads the body of rotate.
 ///
 /// # Errors
-/// `BAD_BODY_ERR`, `INVALID_FIELD_ERR`, and `IMPORT_TOKEN_NOT_FOUND_ERR` for material under an import token.
+/// `BAD_BODY_ERR`, `MISSING_FIELD_ERR` and `INVALID_FIELD_ERR`.
 pub(crate) fn rotate(body: &[u8]) -> Result<Rotate, Error> {
     let object = Object::parse(body)?;
     let mut problems = Problems::default();
-    let rotate = Rotate { payload: object.secret("payload", &mut problems) };
-    refuse_import_token(&object, &mut problems);
+    let rotate = Rotate { payload: material(&object, &mut problems) };
     problems.finish()?;
     Ok(rotate)
 }
@@ -66,8 +67,9 @@ impl Serialize for Secret {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct VersionName {
+    #[schemars(schema_with = "shape::uuid")]
     id: String,
 }
 
@@ -78,12 +80,15 @@ impl From<VersionId> for VersionName {
 }
 
 /// What an action gave.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "KeyActionResult")]
 pub(crate) struct ActionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "shape::base64")]
     plaintext: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "shape::base64")]
     ciphertext: Option<String>,
     key_version: VersionName,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,13 +6,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::readiness::{Part, Ready};
 
-#[derive(Serialize)]
-struct ReadyBody<'a> {
+/// Whether requests can be served.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Readiness")]
+pub(crate) struct ReadyBody<'a> {
     status: &'static str,
     generation: u64,
     store: PartBody<'a>,
@@ -20,7 +23,8 @@ struct ReadyBody<'a> {
 }
 
 /// What is wrong with a part is for the log: anybody may ask here.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Part")]
 struct PartBody<'a> {
     name: &'a str,
     status: &'static str,

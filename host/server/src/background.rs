@@ -1,0 +1,128 @@
+//! What the gateway does without being asked: it looks for keys whose time has come, and keeps key pairs for import
+//! tokens ready.
+
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use keygate_core::ops::import_tokens;
+use keygate_core::ops::life::Tended;
+use tokio::sync::watch;
+
+use crate::app::App;
+
+/// How often the stock of key pairs is looked at. Looking costs nothing.
+const STOCK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a backend that could not make a key pair is left alone.
+const STOCK_PAUSE: Duration = Duration::from_secs(60);
+
+/// The work in the background. It ends when this is stopped or dropped, also in the middle: every step is a commit of its
+/// own, and what was begun is found due again at the next start.
+pub struct Background {
+    stop: watch::Sender<()>,
+}
+
+impl Background {
+    /// Begins. The tasks hold the gateway only while they are at work.
+    pub fn start(app: &Arc<App>) -> Self {
+        let (stop, stopped) = watch::channel(());
+        tokio::spawn(tend(Arc::downgrade(app), stopped.clone()));
+        let mut backends: Vec<_> = app.gateway.instances.iter().map(|instance| instance.backend.clone()).collect();
+        backends.sort_unstable();
+        backends.dedup();
+        for backend in backends {
+            tokio::spawn(stock(Arc::downgrade(app), backend, stopped.clone()));
+        }
+        Self { stop }
+    }
+
+    /// Asks it to end.
+    pub fn stop(self) {
+        // Nobody listens any more where the tasks have ended already.
+        let _ = self.stop.send(());
+    }
+}
+
+/// Looks for what has come due, again and again. The first look is at the start: the gateway may have been away for long.
+async fn tend(app: Weak<App>, mut stopped: watch::Receiver<()>) {
+    while let Some(app) = app.upgrade() {
+        let interval = app.gateway.limits.tend_interval;
+        let pass = async move { app.tend().await };
+        if unless_stopped(guarded("what has come due", pass), &mut stopped).await.is_none() {
+            return;
+        }
+        if unless_stopped(tokio::time::sleep(interval), &mut stopped).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Says in the log what came of a pass.
+pub(crate) fn report(tended: &Tended) {
+    if tended.done > 0 {
+        tracing::info!(done = tended.done, "what had come due was done");
+    }
+    for (due, error) in &tended.failed {
+        let (kind, key, instance) = (due.kind, due.key, due.instance);
+        tracing::warn!(?kind, %key, %instance, %error, "could not be done; will be tried again");
+    }
+    if let Some(error) = &tended.stopped {
+        tracing::warn!(%error, "what has come due waits");
+    }
+}
+
+/// Keeps key pairs for import tokens ready on a backend.
+async fn stock(app: Weak<App>, backend: String, mut stopped: watch::Receiver<()>) {
+    while let Some(app) = app.upgrade() {
+        let name = backend.clone();
+        let fill = async move {
+            let filled = import_tokens::fill(&app.gateway, &name).await;
+            filled.map_err(|error| tracing::warn!(backend = name, %error, "no key pair for import tokens was made"))
+        };
+        let Some(filled) = unless_stopped(guarded("key pairs", fill), &mut stopped).await else { return };
+        let wait = if matches!(filled, Some(Ok(_))) { STOCK_INTERVAL } else { STOCK_PAUSE };
+        if unless_stopped(tokio::time::sleep(wait), &mut stopped).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Does work in a task of its own, so that a defect in it ends that piece of work and not all that comes after. `None`
+/// when it panicked. Ends with whoever waits for it.
+async fn guarded<T: Send + 'static>(what: &str, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(work);
+    match task.join_next().await {
+        Some(Ok(value)) => Some(value),
+        Some(Err(error)) => {
+            tracing::error!(%error, what, "work in the background panicked");
+            None
+        }
+        None => None,
+    }
+}
+
+/// Waits for something, unless it is time to end: then nothing comes of it.
+async fn unless_stopped<T>(work: impl Future<Output = T>, stopped: &mut watch::Receiver<()>) -> Option<T> {
+    tokio::select! {
+        value = work => Some(value),
+        // Also when the sender is gone, which is stopping, too.
+        _ = stopped.changed() => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_ends_one_piece_of_work_and_a_stop_ends_all() {
+        assert_eq!(guarded("test", async { 7 }).await, Some(7));
+        assert_eq!(guarded("test", async { panic!("a defect") }).await, None::<()>);
+        let (stop, mut stopped) = watch::channel(());
+        assert_eq!(unless_stopped(async { 7 }, &mut stopped).await, Some(7));
+        drop(stop);
+        assert_eq!(unless_stopped(std::future::pending::<()>(), &mut stopped).await, None);
+    }
+}

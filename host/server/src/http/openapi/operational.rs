@@ -1,0 +1,93 @@
+//! What is no part of an instance: access tokens, health, and the document itself.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::answers;
+use super::operation::Operation;
+use super::requests::TokenForm;
+use super::schemas::Schemas;
+use crate::http::answer::MediaType;
+use crate::http::handlers::health::ReadyBody;
+use crate::iam::TokenResponse;
+
+const JSON: &str = "application/json";
+const TAG: &str = "Operation";
+
+pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
+    let ready = schemas.answer::<ReadyBody<'static>>();
+    let open = |path, id, summary| Operation::open(Method::GET, path, id, TAG, summary);
+    vec![
+        token(schemas, "/identity/token", "createToken", "Buy an access token with an API key"),
+        token(schemas, "/oidc/token", "createTokenOidc", "The same, where older clients look for it"),
+        open("/identity/keys", "getTokenKeys", "The keys to check access tokens with (RFC 7517)").answers_with(
+            200,
+            "A JSON Web Key Set",
+            JSON,
+            &key_set(),
+        ),
+        open("/healthz", "isAlive", "Whether the process answers").answers_with(
+            200,
+            "It does",
+            "text/plain; charset=utf-8",
+            &json!({"type": "string", "const": "ok\n"}),
+        ),
+        open("/readyz", "isReady", "Whether requests can be served")
+            .answers_with(200, "They can", JSON, &ready)
+            .answers_with(503, "Some of it is away", JSON, &ready),
+        open("/openapi.json", "getOpenApi", "This document").answers_with(200, "This document", JSON, &document()),
+    ]
+}
+
+fn token(schemas: &mut Schemas, path: &'static str, id: &str, summary: &str) -> Operation {
+    Operation::open(Method::POST, path, id, TAG, summary)
+        .any_body(&["application/x-www-form-urlencoded"], &schemas.request::<TokenForm>(), true)
+        .answers_with(200, "An access token", JSON, &schemas.answer::<TokenResponse<'static>>())
+        .answers_with(400, "The form is not complete, or nobody has the API key", JSON, &refused())
+        .answers_with(
+            500,
+            "The request could not be recorded, or the gateway has a defect",
+            MediaType::Error.as_str(),
+            &answers::error_of(500, &[]),
+        )
+        .answers_as(503, {
+            // The one is the endpoint's own, the other says that the request could not be recorded.
+            let mut response = answers::with_body("No token can be issued now", JSON, &refused());
+            response["content"][MediaType::Error.as_str()] = json!({"schema": answers::error_of(503, &[])});
+            response
+        })
+}
+
+/// The endpoint's own shape of a refusal, in which its clients look for texts.
+fn refused() -> Value {
+    json!({
+        "type": "object", "additionalProperties": false, "required": ["errorCode", "errorMessage", "context"],
+        "properties": {
+            "errorCode": {"enum": ["BXNIM0108E", "BXNIM0109E", "BXNIM0415E", "BXNIM0500E"]},
+            "errorMessage": {"type": "string"},
+            "context": {
+                "type": "object", "additionalProperties": false, "required": ["requestId"],
+                "properties": {"requestId": {"type": "string"}},
+            },
+        },
+    })
+}
+
+fn key_set() -> Value {
+    let texts = ["kty", "crv", "x", "y", "kid", "use", "alg"];
+    let properties: serde_json::Map<String, Value> =
+        texts.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+    json!({
+        "type": "object", "additionalProperties": false, "required": ["keys"],
+        "properties": {"keys": {"type": "array", "items": {
+            "type": "object", "additionalProperties": false, "required": texts, "properties": properties,
+        }}},
+    })
+}
+
+fn document() -> Value {
+    json!({
+        "type": "object", "required": ["openapi", "info", "paths", "components"],
+        "properties": {"openapi": {"const": super::OPENAPI}},
+    })
+}

@@ -1,0 +1,122 @@
+//! The table of the API's documentation, written out once more by hand and compared action by action.
+
+use super::*;
+use crate::roles::TABLE;
+
+const ROLES: [&str; 6] = ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager"];
+
+/// One column a role, in the order of `ROLES`; `y` has the action.
+const EXPECTED: &[(&str, &str)] = &[
+    ("kms.secrets.list", "yyyy-y"),
+    ("kms.secrets.head", "yyyy-y"),
+    ("kms.secrets.readmetadata", "yyyy--"),
+    ("kms.secrets.listkeyversions", "yyyy--"),
+    ("kms.secrets.read", "-yyy--"),
+    ("kms.secrets.wrap", "yyyy--"),
+    ("kms.secrets.unwrap", "yyyy--"),
+    ("kms.secrets.rewrap", "yyyy--"),
+    ("kms.secrets.create", "--yy--"),
+    ("kms.secrets.rotate", "--yy--"),
+    ("kms.secrets.setkeyfordeletion", "--yy--"),
+    ("kms.secrets.unsetkeyfordeletion", "--yy--"),
+    ("kms.secrets.sync", "--yy--"),
+    ("kms.secrets.disable", "---y--"),
+    ("kms.secrets.enable", "---y--"),
+    ("kms.secrets.delete", "---y--"),
+    ("kms.secrets.restore", "---y--"),
+    ("kms.secrets.patch", "---y--"),
+    ("kms.secrets.purge", "----y-"),
+    ("kms.secrets.createalias", "--yy--"),
+    ("kms.secrets.deletealias", "--yy--"),
+    ("kms.secrets-with-policy-overrides.create", "---y--"),
+    ("kms.keyrings.list", "yyyy-y"),
+    ("kms.keyrings.create", "--yy--"),
+    ("kms.keyrings.delete", "---y--"),
+    ("kms.policies.read", "---y--"),
+    ("kms.policies.write", "---y--"),
+    ("kms.instancepolicies.read", "---y--"),
+    ("kms.instancepolicies.write", "---y--"),
+    ("kms.instance.readallowedipport", "---y--"),
+    ("kms.importtoken.create", "--yy--"),
+    ("kms.importtoken.read", "--yy--"),
+    ("kms.registrations.list", "yyyy--"),
+    ("kms.registrations.create", "yyyy--"),
+    ("kms.registrations.merge", "yyyy--"),
+    ("kms.registrations.write", "yyyy--"),
+    ("kms.registrations.delete", "yyyy--"),
+    ("kms.secrets.eventack", "yyyy--"),
+    ("kms.events.list", "---y--"),
+    ("kms.kmip-management.create", "---y-y"),
+    ("kms.kmip-management.list", "---y-y"),
+    ("kms.kmip-management.read", "---y-y"),
+    ("kms.kmip-management.delete", "---y-y"),
+];
+
+const SERVICES_ONLY: [&str; 5] = [
+    "kms.registrations.create",
+    "kms.registrations.merge",
+    "kms.registrations.write",
+    "kms.registrations.delete",
+    "kms.secrets.eventack",
+];
+
+#[test]
+fn every_role_has_its_actions_and_no_other() {
+    assert_eq!(EXPECTED.len(), TABLE.len(), "an action is missing from one of the two tables");
+    for (action, columns) in EXPECTED {
+        for (role, column) in ROLES.into_iter().zip(columns.chars()) {
+            for kind in [PrincipalKind::User, PrincipalKind::Service] {
+                let user_at_service_door = SERVICES_ONLY.contains(action) && kind == PrincipalKind::User;
+                let expected = match column {
+                    'y' if user_at_service_door => Outcome::ServiceOnly,
+                    'y' => Outcome::Allowed,
+                    _ => Outcome::Unauthorized,
+                };
+                let outcome = ask(&request(action, kind, vec![assignment(role)]));
+                assert_eq!(outcome, expected, "{role} {kind:?} {action}");
+            }
+        }
+    }
+}
+
+#[test]
+fn roles_add_up() {
+    let both = vec![assignment("Reader"), assignment("KeyPurge")];
+    for action in ["kms.secrets.wrap", "kms.secrets.purge"] {
+        assert_eq!(ask(&request(action, PrincipalKind::User, both.clone())), Outcome::Allowed);
+    }
+    let one = RoleAssignment { roles: vec!["Reader".into(), "KeyPurge".into()], ..assignment("Reader") };
+    assert_eq!(ask(&request("kms.secrets.purge", PrincipalKind::User, vec![one])), Outcome::Allowed);
+}
+
+#[test]
+fn without_a_role_nothing_is_allowed_or_explained() {
+    for (action, _) in EXPECTED {
+        for kind in [PrincipalKind::User, PrincipalKind::Service] {
+            assert_eq!(ask(&request(action, kind, vec![])), Outcome::Unauthorized, "{action}");
+            for role in ["", "reader", "Reader ", "Administrator"] {
+                assert_eq!(ask(&request(action, kind, vec![assignment(role)])), Outcome::Unauthorized, "{action}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_actions_are_denied() {
+    let all: Vec<_> = ROLES.into_iter().map(assignment).collect();
+    for action in ["", "kms.", "kms.secrets", "kms.secrets.wrapp", "secrets.wrap", "kms.secrets.WRAP", "kms.*"] {
+        assert_eq!(ask(&request(action, PrincipalKind::Service, all.clone())), Outcome::Unauthorized, "{action}");
+    }
+}
+
+#[test]
+fn instance_scope() {
+    let here = RoleAssignment { instance_id: Some(INSTANCE.into()), ..assignment("Manager") };
+    let there = RoleAssignment { instance_id: Some(OTHER_INSTANCE.into()), ..assignment("Manager") };
+    for (action, _) in
+        EXPECTED.iter().filter(|(action, columns)| columns.as_bytes()[3] == b'y' && !SERVICES_ONLY.contains(action))
+    {
+        assert_eq!(ask(&request(action, PrincipalKind::User, vec![here.clone()])), Outcome::Allowed, "{action}");
+        assert_eq!(ask(&request(action, PrincipalKind::User, vec![there.clone()])), Outcome::Unauthorized, "{action}");
+    }
+}
