@@ -38,6 +38,7 @@ mod made;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -112,7 +113,14 @@ impl<'a> Runner<'a> {
         }
         let request = self.fill(request);
         let request = message(&request);
-        let reply = self.send(&request).await;
+        let mut reply = self.send(&request).await;
+        // As the SDKs do it: a gateway that has too much to do for the moment says when to come again.
+        for _ in 0..6 {
+            let Some(wait) = reply.headers.get("retry-after").filter(|_| reply.status == 503) else { break };
+            let seconds = wait.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            reply = self.send(&request).await;
+        }
         let mut problems = self.compare(&message(answer), &reply);
         let (method, path) = request.first.split_once(' ').expect("a method and a path");
         problems.extend(Described::by(self.gateway).await.problems(method, path, &reply));

@@ -111,6 +111,11 @@ impl ReadyPairs {
         self.shelves().pairs.get(backend).map_or(0, VecDeque::len)
     }
 
+    /// Whether one is being made on this backend.
+    pub fn is_making(&self, backend: &str) -> bool {
+        self.shelves().making.contains(backend)
+    }
+
     /// Takes one for good.
     pub fn take(&self, backend: &str) -> Option<ReadyPair> {
         self.shelves().pairs.get_mut(backend)?.pop_front()
