@@ -155,8 +155,10 @@ async fn failures(gateway: &Gateway, client: &Client, journal: &mut Journal, sec
     journal.call(client, 405, "PUT", "/keys", &lost).await;
     journal.call(client, 400, "POST", &format!("/keys/{id}?action={}", lost.replace(['+', '/', '='], "-")), "").await;
     journal.call(client, 413, "POST", &wrap, &lost.repeat(1024 * 1024 / lost.len() + 1)).await;
-    let gzip = client.request("POST", &wrap).header("Content-Encoding", "gzip").body(lost.clone());
-    assert_eq!(journal.send(gzip).await.status, 415);
+    for (encoding, status) in [("gzip", 400), ("br", 415)] {
+        let request = client.request("POST", &wrap).header("Content-Encoding", encoding).body(lost.clone());
+        assert_eq!(journal.send(request).await.status, status, "{encoding}");
+    }
     let nobody = gateway.client("nobody", 0).await;
     journal.call(&nobody, 401, "POST", &wrap, &json!({"plaintext": lost}).to_string()).await;
     let no_instance = client.http.get(format!("{}/api/v2/keys", client.url)).bearer_auth(&client.token);
