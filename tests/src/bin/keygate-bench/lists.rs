@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::load::{Client, access_token};
-use super::serve;
+use super::{Served, serve};
 
 /// Of so many keys, one is a standard key: what narrows a search to a part of an instance.
 const ONE_STANDARD_KEY_IN: usize = 50;
@@ -45,6 +45,8 @@ struct Case {
 
 /// A gateway full of keys.
 struct Full {
+    served: Served,
+    token: String,
     client: Client,
     /// A root key in it.
     key: String,
@@ -54,6 +56,8 @@ pub(crate) async fn bench(arguments: &Arguments) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut few = Full::start(&directory.path().join("few"), arguments.few).await;
     let mut many = Full::start(&directory.path().join("many"), arguments.many).await;
+    few.connect_again().await;
+    many.connect_again().await;
     let mut rows = Vec::new();
     for (few_case, many_case) in cases(&few.key, arguments.few).into_iter().zip(cases(&many.key, arguments.many)) {
         let name = few_case.name;
@@ -92,7 +96,12 @@ impl Full {
         let (_, answer, _) = client.send(Method::GET, "/keys?extractable=false&limit=1", &Bytes::new()).await;
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
         let key = answer["resources"][0]["id"].as_str().expect("a key").to_owned();
-        Self { client, key }
+        Self { served, token, client, key }
+    }
+
+    /// A new connection: the one before may have been idle for too long while the other gateway was filled.
+    async fn connect_again(&mut self) {
+        self.client = Client::open(self.served.address, &self.token, &self.served.instance).await;
     }
 
     async fn measure(&mut self, case: &Case) -> Duration {
