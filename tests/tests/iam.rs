@@ -41,7 +41,7 @@ async fn the_ready_line_says_all_that_a_client_needs() {
     }
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 7);
+    assert_eq!(ids.len(), 8);
 }
 
 #[tokio::test]
