@@ -37,6 +37,7 @@ UNSAID = {
     ("INVALID_QUERY_PARAM_ERR", "sort"),
     ("INVALID_QUERY_PARAM_ERR", "search"),
     ("INVALID_QUERY_PARAM_ERR", "state"),
+    ("INVALID_QUERY_PARAM_ERR", "extractable"),
     # The parameter `policy` against the body; a policy twice; what a policy must say while it is on; what is no range of
     # addresses.
     ("BODY_QUERY_PARAM_MISMATCH_ERR", "policy"),
