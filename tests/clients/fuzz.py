@@ -31,7 +31,6 @@ from harness import (
 from ibm_cloud_sdk_core.authenticators import IAMAuthenticator
 
 # Requests of each kind that are made up for an operation. The examples and limits of the document come on top.
-STATEFUL = "KEYGATE_FUZZ_STATEFUL" in os.environ
 EXAMPLES = os.environ.get("KEYGATE_FUZZ_EXAMPLES", "15")
 
 # A new key pair takes a while when none is ready, and these runs ask for more than any user.
@@ -160,8 +159,6 @@ def fuzz(name, identity, instance, *selection, prepare=None):
             *("run", f"{READY['url']}/openapi.json", "--url", READY["url"]),
             *("--header", f"Authorization: Bearer {token}", "--checks", "all", "--mode", "all"),
             *("--max-examples", EXAMPLES, "--generation-deterministic", "--workers", "1", "--continue-on-failure"),
-            # The stateful phase follows ids that no two runs share, so what it asks is another thing each time: run it by hand.
-            *("--phases", "examples,coverage,fuzzing,stateful" if STATEFUL else "examples,coverage,fuzzing"),
             *("--request-timeout", PATIENCE, "--max-response-time", PATIENCE, *selection),
         ]
         sys.stdout.flush()
