@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::query::SEARCHABLE_KEYS;
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -62,7 +64,7 @@ impl Default for Limits {
             max_body: 1024 * 1024,
             aliases_per_key: 5,
             rings_per_instance: 50,
-            searchable_keys: 5_000,
+            searchable_keys: SEARCHABLE_KEYS,
             import_keys_ready: 1,
             tend_interval: Duration::from_secs(30),
             aad_entries: 32,

@@ -12,6 +12,7 @@ use crate::import_token::ImportToken;
 use crate::key::{DueKind, Key, KeyVersion};
 use crate::policy::InstancePolicies;
 use crate::ports::BoxFuture;
+use crate::query::Listed;
 use crate::registration::{LifecycleEvent, Registration};
 use crate::ring::KeyRing;
 use crate::store::{
@@ -75,7 +76,7 @@ impl KeyStore for MemoryStore {
             let state = self.state();
             let mut wanted = state.listed(instance, filter);
             wanted.sort_by(|(one, a), (other, b)| {
-                sort.compare(&state::listed(one, a, filter.at), &state::listed(other, b, filter.at))
+                sort.compare(&Listed::of(one, a, filter.at), &Listed::of(other, b, filter.at))
             });
             Ok(page_of(wanted.into_iter().map(|(key, _)| key.clone()).collect(), page).items)
         })

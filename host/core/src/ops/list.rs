@@ -128,19 +128,7 @@ async fn named(
 
 fn lets_through(filter: &KeyFilter, key: &Key) -> bool {
     let names = search_text(&key.name, key.alias_names().map(Alias::as_str));
-    filter.matches(&Listed {
-        id: key.id,
-        state: key.state_at(filter.at),
-        kind: key.kind,
-        imported: key.imported,
-        ring: key.ring.as_str(),
-        created: key.created_at,
-        updated: key.updated_at,
-        rotated: key.rotated_at,
-        deleted: key.deletion.as_ref().map(|deletion| deletion.at),
-        expires: key.expires_at,
-        names: &names,
-    })
+    filter.matches(&Listed::of(key, &names, filter.at))
 }
 
 /// The one key that was looked up, as the whole list.

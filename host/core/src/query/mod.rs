@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 
 use crate::clock::Timestamp;
 use crate::ids::KeyId;
-use crate::key::{KeyKind, KeyState};
+use crate::key::{Key, KeyKind, KeyState};
 
 pub use dates::{Comparison, DateLiteral, DateTest};
 pub use filter::{Condition, KeyFilter};
@@ -53,6 +53,25 @@ pub struct Listed<'a> {
     pub expires: Option<Timestamp>,
     /// Its name and aliases, as [`search_text`] writes them.
     pub names: &'a str,
+}
+
+impl<'a> Listed<'a> {
+    /// Of a whole key, as it is at an instant. `names` is what [`search_text`] makes of its name and aliases.
+    pub fn of(key: &'a Key, names: &'a str, at: Timestamp) -> Self {
+        Self {
+            id: key.id,
+            state: key.state_at(at),
+            kind: key.kind,
+            imported: key.imported,
+            ring: key.ring.as_str(),
+            created: key.created_at,
+            updated: key.updated_at,
+            rotated: key.rotated_at,
+            deleted: key.deletion.as_ref().map(|deletion| deletion.at),
+            expires: key.expires_at,
+            names,
+        }
+    }
 }
 
 impl Listed<'_> {

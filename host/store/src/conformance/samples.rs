@@ -297,23 +297,8 @@ pub async fn all_keys(store: &Arc<dyn KeyStore>, instance: InstanceId) -> Result
 pub fn in_order<'a>(keys: &'a [Key], filter: &KeyFilter, sort: &Sort) -> Vec<&'a Key> {
     let names = |key: &Key| query::search_text(&key.name, key.alias_names().map(Alias::as_str));
     let mut found: Vec<(&Key, String)> = keys.iter().map(|key| (key, names(key))).collect();
-    found.retain(|(key, names)| filter.matches(&listed(key, names, filter.at)));
-    found.sort_by(|(a, of_a), (b, of_b)| sort.compare(&listed(a, of_a, filter.at), &listed(b, of_b, filter.at)));
+    found.retain(|(key, names)| filter.matches(&Listed::of(key, names, filter.at)));
+    found
+        .sort_by(|(a, of_a), (b, of_b)| sort.compare(&Listed::of(a, of_a, filter.at), &Listed::of(b, of_b, filter.at)));
     found.into_iter().map(|(key, _)| key).collect()
-}
-
-fn listed<'a>(key: &'a Key, names: &'a str, at: Timestamp) -> Listed<'a> {
-    Listed {
-        id: key.id,
-        state: key.state_at(at),
-        kind: key.kind,
-        imported: key.imported,
-        ring: key.ring.as_str(),
-        created: key.created_at,
-        updated: key.updated_at,
-        rotated: key.rotated_at,
-        deleted: key.deletion.as_ref().map(|deletion| deletion.at),
-        expires: key.expires_at,
-        names,
-    }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::clock::Timestamp;
 use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId};
 use crate::import_token::ImportToken;
@@ -40,23 +39,6 @@ impl fmt::Debug for State {
     }
 }
 
-/// What lists look at of a key; `names` is [`names_of`] it.
-pub(super) fn listed<'a>(key: &'a Key, names: &'a str, at: Timestamp) -> Listed<'a> {
-    Listed {
-        id: key.id,
-        state: key.state_at(at),
-        kind: key.kind,
-        imported: key.imported,
-        ring: key.ring.as_str(),
-        created: key.created_at,
-        updated: key.updated_at,
-        rotated: key.rotated_at,
-        deleted: key.deletion.as_ref().map(|deletion| deletion.at),
-        expires: key.expires_at,
-        names,
-    }
-}
-
 fn names_of(key: &Key) -> String {
     query::search_text(&key.name, key.alias_names().map(Alias::as_str))
 }
@@ -88,7 +70,7 @@ impl State {
     /// The keys that a filter lets through, each with its names.
     pub(super) fn listed(&self, instance: InstanceId, filter: &KeyFilter) -> Vec<(&Key, String)> {
         let keys = self.keys.values().filter(|key| key.instance == instance).map(|key| (key, names_of(key)));
-        keys.filter(|(key, names)| filter.matches(&listed(key, names, filter.at))).collect()
+        keys.filter(|(key, names)| filter.matches(&Listed::of(key, names, filter.at))).collect()
     }
 
     pub(super) fn due(&self, wanted: DueKind) -> Vec<Due> {
