@@ -1,6 +1,11 @@
 //! Who may do what: the question that the policy chain is asked, and its answer. All plain data.
 
+pub mod obligations;
+pub mod question;
+
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{InstanceId, KeyRingId};
@@ -52,7 +57,8 @@ pub struct Principal {
 }
 
 /// Which door a request came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Endpoint {
     /// The public one.
     #[default]
@@ -181,7 +187,7 @@ actions! {
     Expire = "kms.secrets.expire", "kms.secrets.expire";
 }
 
-/// The question.
+/// What the question is made from: see [`question::Question`].
 #[derive(Clone, Debug)]
 pub struct AccessRequest<'a> {
     /// The correlation id.
@@ -202,8 +208,6 @@ pub struct AccessRequest<'a> {
     pub key_name: Option<&'a str>,
     /// Where from.
     pub network: &'a Network,
-    /// How long each rule may take, beside its own limit.
-    pub timeout: Option<Duration>,
     /// When.
     pub now: Timestamp,
     /// What more the host knows (`wit/policy`: `request.attributes`).
@@ -235,6 +239,8 @@ pub struct Denial {
 /// Something that must be done beside, for an allow to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obligation {
+    /// Who asks for it: the rule's name in `plugins.toml`.
+    pub rule: String,
     /// What.
     pub name: String,
     /// How.
@@ -265,6 +271,8 @@ pub struct RuleAnswer {
     pub enforced: bool,
     /// What it said.
     pub answer: Answer,
+    /// What it made its allow depend on.
+    pub obligations: Vec<Obligation>,
     /// How long it took.
     pub took: Duration,
 }
@@ -272,7 +280,7 @@ pub struct RuleAnswer {
 /// What the chain decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes, if these are met.
+    /// Yes, if these are met: see [`obligations::Obligations`].
     Allow(Vec<Obligation>),
     /// No.
     Deny(Denial),
@@ -285,6 +293,8 @@ pub enum Verdict {
 pub struct Decision {
     /// What.
     pub verdict: Verdict,
+    /// Which generation of plugins decided: 1 for the first that was live.
+    pub generation: u64,
     /// Who said what, in the chain's order.
     pub trail: Vec<RuleAnswer>,
 }

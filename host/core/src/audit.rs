@@ -1,5 +1,9 @@
 //! What is told of each request, in the words of the audit log. By its types, no secret can get in.
 
+use std::sync::Arc;
+
+use crate::access::obligations::Note;
+use crate::access::question::Question;
 use crate::access::{Action, DenialKind, Network, Principal, PrincipalKind, RuleAnswer};
 use crate::clock::Timestamp;
 use crate::error::{Cause, Error};
@@ -90,6 +94,34 @@ impl From<&Principal> for Initiator {
     }
 }
 
+/// How the chain's decision came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordedVerdict {
+    /// Yes, and the request went on.
+    Allow,
+    /// No, with the reason code: a rule's, or that of an obligation that could not be kept.
+    Deny(String),
+    /// There was no room to ask every rule in time.
+    Busy,
+}
+
+/// A decision, with all that it takes to make it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionRecord {
+    /// How it came out.
+    pub verdict: RecordedVerdict,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Which generation of plugins made it.
+    pub generation: u64,
+    /// Who in the chain said what.
+    pub rules: Vec<RuleAnswer>,
+    /// What rules had noted beside, where the request went on.
+    pub notes: Vec<Note>,
+    /// What was asked.
+    pub question: Arc<Question>,
+}
+
 /// One event.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
@@ -113,8 +145,8 @@ pub struct AuditEvent {
     pub key: Option<KeyId>,
     /// The request's path, as the client wrote it and without its query.
     pub request_uri: String,
-    /// Who in the policy chain said what.
-    pub trail: Vec<RuleAnswer>,
+    /// What the policy chain decided; absent where it was not asked.
+    pub decision: Option<DecisionRecord>,
     /// Facts of the request: `keyType`, `keyRingId`, ... Names from the contract, never a payload.
     pub request: Vec<(&'static str, String)>,
     /// Facts of the answer: `keyId`, `keyState`, `keyVersionId`, `totalResources`, ...

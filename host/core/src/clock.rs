@@ -62,6 +62,13 @@ impl Timestamp {
         self.format(self.0)
     }
 
+    /// The same with all three digits of the milliseconds, so that texts sort as the instants do:
+    /// `2026-11-22T09:15:00.000Z`.
+    pub fn to_rfc3339_three_digits(self) -> String {
+        let seconds = self.to_rfc3339();
+        format!("{}.{:03}Z", seconds.trim_end_matches('Z'), self.0 % 1000)
+    }
+
     fn format(self, ms: u64) -> String {
         // Both conversions hold for every value up to `LAST`, which the constructors enforce.
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
@@ -86,6 +93,8 @@ mod tests {
         let t = Timestamp::parse_rfc3339("2026-01-02T03:04:05.678901234+01:00").unwrap();
         assert_eq!(t.to_rfc3339(), "2026-01-02T02:04:05Z");
         assert_eq!(t.unix_ms() % 1000, 678);
+        assert_eq!(t.to_rfc3339_three_digits(), "2026-01-02T02:04:05.678Z");
+        assert_eq!(Timestamp::default().to_rfc3339_three_digits(), "1970-01-01T00:00:00.000Z");
         assert!(Timestamp::parse_rfc3339("2026-01-02").is_err());
         assert!(Timestamp::parse_rfc3339("1969-12-31T23:59:59Z").is_err());
     }

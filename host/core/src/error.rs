@@ -153,7 +153,9 @@ reason_codes! {
     /// A rule failed, so the answer is no.
     PolicyFault = "POLICY_FAULT_ERR",
     /// A rule asks for something that this gateway does not know how to do, so the answer is no.
-    UnknownObligation = "POLICY_OBLIGATION_ERR",
+    UnknownObligation = "UNKNOWN_OBLIGATION_ERR",
+    /// There is more data than a rule allows.
+    DataTooLarge = "DATA_TOO_LARGE_ERR",
 }
 
 /// What a reason points at (`api-contract`, b: `target`).

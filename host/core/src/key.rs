@@ -60,6 +60,15 @@ impl KeyState {
     }
 }
 
+/// The most tags of a key.
+pub const MAX_TAGS: usize = 30;
+
+/// The longest tag, in characters.
+pub const MAX_TAG_CHARS: usize = 30;
+
+/// What no tag has in it.
+pub const NOT_IN_TAGS: [char; 6] = ['<', '>', ',', ':', '&', '|'];
+
 /// Where one key version's material is: which backend has it, and what that backend calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRef {

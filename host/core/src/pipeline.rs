@@ -7,8 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Network, Principal, RuleAnswer, Verdict};
-use crate::audit::{AuditEvent, Initiator, Outcome, Severity};
+use crate::access::obligations::{Duty, Obligations};
+use crate::access::question::Question;
+use crate::access::{AccessRequest, Action, Decision, Network, Obligation, Principal, Verdict};
+use crate::audit::{AuditEvent, DecisionRecord, Initiator, Outcome, RecordedVerdict, Severity};
 use crate::backend::{Call, CryptoBackend};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, ReasonCode};
@@ -20,7 +22,7 @@ use crate::limits::Limits;
 use crate::ops::material::Material;
 use crate::policy::InstancePolicies;
 use crate::ports::{AuditSink, Backends, Clock, Entropy, PolicyGate};
-use crate::store::KeyStore;
+use crate::store::{KeyStore, StoreError};
 
 /// The domain with all its doors attached.
 pub struct Gateway {
@@ -79,13 +81,14 @@ pub struct Ask<'a> {
     key: Option<&'a KeySelector>,
     ring: Option<&'a KeyRingId>,
     beyond_rings: bool,
+    data_bytes: Option<u64>,
     attributes: Vec<(&'static str, String)>,
 }
 
 impl<'a> Ask<'a> {
     /// Something about the instance as a whole, or about that part of it that the request names as its ring.
     pub fn instance(action: Action) -> Self {
-        Self { action, key: None, ring: None, beyond_rings: false, attributes: Vec::new() }
+        Self { action, key: None, ring: None, beyond_rings: false, data_bytes: None, attributes: Vec::new() }
     }
 
     /// Something about the instance that no ring has a part in. The rules are told of no ring, whichever the request
@@ -109,9 +112,18 @@ impl<'a> Ask<'a> {
     pub fn material(self, material: Option<&Material>) -> Self {
         let ask = self.with("new-key.imported", material.is_some());
         match material {
-            Some(material) => ask.with("import-token", material.under_token()),
+            Some(material) => ask.with("import-token", material.under_token()).carrying(material.bytes()),
             None => ask,
         }
+    }
+
+    /// The request brings so many bytes of data, which rules can set a bound to ([`Duty::MaxDataBytes`]). Whoever works for an
+    /// action that has that bound says this.
+    ///
+    /// [`Duty::MaxDataBytes`]: crate::access::obligations::Duty::MaxDataBytes
+    #[must_use]
+    pub fn carrying(self, bytes: usize) -> Self {
+        Self { data_bytes: Some(u64::try_from(bytes).unwrap_or(u64::MAX)), ..self }
     }
 
     /// Adds a fact for the rules.
@@ -134,6 +146,7 @@ pub struct Admitted {
     /// The state of `key` in the store, where it may be Active still though its time has come.
     stored: KeyState,
     ring: Option<KeyRingId>,
+    obligations: Obligations,
 }
 
 impl Admitted {
@@ -143,6 +156,11 @@ impl Admitted {
     #[must_use]
     pub fn as_stored(&self, changed: Key) -> Key {
         Key { state: self.stored, ..changed }
+    }
+
+    /// What the rules' allow depends on. The bound on data has been kept already.
+    pub fn obligations(&self) -> &Obligations {
+        &self.obligations
     }
 
     /// The key that the request names.
@@ -227,13 +245,20 @@ impl Gateway {
         // whatever it says, nothing is done.
         let known = resolved.as_ref().ok().and_then(Option::as_ref).map(|key| settle(key.clone(), now));
         let key_id = known.as_ref().map(|key| key.id);
-        let decision = self.decide(cx, &ask, known.as_ref(), policies.as_deref().unwrap_or(&NO_POLICIES), now).await;
-        let admitted = permit(&decision).and_then(|()| self.admit(cx, &ask, resolved?, policies?, now));
+        let policies_known = policies.as_deref().unwrap_or(&NO_POLICIES);
+        let question = question(cx, &ask, known.as_ref(), policies_known, now);
+        let (decision, question) = self.decide(cx, ask.action, question).await;
+        let permitted = permit(&decision.verdict, &ask);
+        let record = recorded(now, decision, &permitted, Arc::new(question));
+        let admitted = match permitted {
+            Ok(obligations) => self.admit(cx, &ask, obligations, resolved, policies, now),
+            Err(error) => Err(error),
+        };
         let outcome = match admitted {
             Ok(admitted) => work(admitted).await,
             Err(error) => Err(error),
         };
-        let event = self.event(Known::of(cx), ask.action, now, decision.trail, key_id, &outcome);
+        let event = self.event(Known::of(cx), ask.action, now, Some(record), key_id, &outcome);
         match (self.audit.record(&event).await, outcome) {
             (Ok(()), outcome) => outcome.map(|done| done.value),
             (Err(lost), Ok(_)) => Err(Error::Unrecorded(lost.0)),
@@ -260,7 +285,7 @@ impl Gateway {
             instance: key.instance,
             request_uri: "",
         };
-        let event = self.event(known, action, now, Vec::new(), Some(key.id), &outcome);
+        let event = self.event(known, action, now, None, Some(key.id), &outcome);
         match (self.audit.record(&event).await, outcome) {
             (Ok(()), outcome) => outcome.map(|done| done.value),
             (Err(lost), Ok(_)) => Err(Error::Unrecorded(lost.0)),
@@ -289,40 +314,32 @@ impl Gateway {
         Ok(found.filter(|key| cx.ring.as_ref().is_none_or(|ring| *ring == key.ring)))
     }
 
-    async fn decide(
-        &self,
-        cx: &RequestContext,
-        ask: &Ask<'_>,
-        key: Option<&Key>,
-        policies: &InstancePolicies,
-        now: Timestamp,
-    ) -> Decision {
-        let key_name = ask.key.map(ToString::to_string);
-        let request = AccessRequest {
-            request_id: &cx.correlation_id,
-            action: ask.action,
-            principal: &cx.principal,
-            instance: cx.instance,
-            key_ring: key.map(|key| &key.ring).or(ask.ring).or(cx.ring.as_ref().filter(|_| !ask.beyond_rings)),
-            key,
-            policies,
-            key_name: key_name.as_deref(),
-            network: &cx.network,
-            timeout: cx.timeout,
-            now,
-            attributes: &ask.attributes,
-        };
-        self.gate.decide(&request).await
+    /// Asks the chain. Where the rules make the key in another ring than the request says, they are asked once more, about
+    /// the request as it will be carried out: or a rule of that ring would never hear of it. The second answer counts.
+    async fn decide(&self, cx: &RequestContext, action: Action, mut question: Question) -> (Decision, Question) {
+        let first = self.gate.decide(&question, cx.timeout).await;
+        let Some(forced) = forced_ring(&first.verdict, action, &question) else { return (first, question) };
+        question.target.key_ring = Some(forced.value.clone());
+        let mut second = self.gate.decide(&question, cx.timeout).await;
+        if let Verdict::Allow(obligations) = &mut second.verdict
+            && !obligations.contains(&forced)
+        {
+            // It holds, also where nobody asks for it now that it is so.
+            obligations.push(forced);
+        }
+        (second, question)
     }
 
     fn admit(
         &self,
         cx: &RequestContext,
         ask: &Ask<'_>,
-        key: Option<Key>,
-        policies: Arc<InstancePolicies>,
+        obligations: Obligations,
+        resolved: Result<Option<Key>, Error>,
+        policies: Result<Arc<InstancePolicies>, StoreError>,
         now: Timestamp,
     ) -> Result<Admitted, Error> {
+        let (key, policies) = (resolved?, policies?);
         let instance = self.instances.get(cx.instance).ok_or_else(|| {
             Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").header("Bluemix-Instance")
         })?;
@@ -335,7 +352,7 @@ impl Gateway {
         }
         let stored = key.as_ref().map_or(KeyState::Active, |key| key.state);
         let key = key.map(|key| settle(key, now));
-        Ok(Admitted { now, instance: instance.clone(), policies, key, stored, ring: cx.ring.clone() })
+        Ok(Admitted { now, instance: instance.clone(), policies, key, stored, ring: cx.ring.clone(), obligations })
     }
 
     fn event<T>(
@@ -343,7 +360,7 @@ impl Gateway {
         known: Known<'_>,
         action: Action,
         now: Timestamp,
-        trail: Vec<RuleAnswer>,
+        decision: Option<DecisionRecord>,
         key: Option<KeyId>,
         outcome: &Result<Done<T>, Error>,
     ) -> AuditEvent {
@@ -358,7 +375,7 @@ impl Gateway {
             instance: Some(known.instance),
             key,
             request_uri: known.request_uri.to_owned(),
-            trail,
+            decision,
             request: Vec::new(),
             response: Vec::new(),
         };
@@ -376,6 +393,30 @@ impl Gateway {
         }
         event
     }
+}
+
+/// What the chain is asked.
+fn question(
+    cx: &RequestContext,
+    ask: &Ask<'_>,
+    key: Option<&Key>,
+    policies: &InstancePolicies,
+    now: Timestamp,
+) -> Question {
+    let key_name = ask.key.map(ToString::to_string);
+    Question::from(&AccessRequest {
+        request_id: &cx.correlation_id,
+        action: ask.action,
+        principal: &cx.principal,
+        instance: cx.instance,
+        key_ring: key.map(|key| &key.ring).or(ask.ring).or(cx.ring.as_ref().filter(|_| !ask.beyond_rings)),
+        key,
+        policies,
+        key_name: key_name.as_deref(),
+        network: &cx.network,
+        now,
+        attributes: &ask.attributes,
+    })
 }
 
 /// What the chain decides by where the policies cannot be read. Nothing comes of it.
@@ -407,18 +448,40 @@ pub fn settle(key: Key, now: Timestamp) -> Key {
     Key { state: key.state_at(now), ..key }
 }
 
-/// An allow holds only if every obligation that comes with it can be met. None is known yet, so any is a denial.
-fn permit(decision: &Decision) -> Result<(), Error> {
-    match &decision.verdict {
+/// Whether the request may go on, and with what. An allow holds only if every obligation that comes with it can be kept.
+fn permit(verdict: &Verdict, ask: &Ask<'_>) -> Result<Obligations, Error> {
+    match verdict {
         Verdict::Deny(denial) => Err(Error::Denied(denial.clone())),
         Verdict::Busy => Err(Error::Busy { retry_after: Duration::from_secs(1) }),
-        Verdict::Allow(obligations) => match obligations.first() {
-            None => Ok(()),
-            Some(obligation) => Err(Error::Denied(Denial {
-                kind: DenialKind::Forbidden,
-                code: ReasonCode::UnknownObligation.as_str().to_owned(),
-                message: format!("a rule asks for `{}`, which this gateway does not know how to do", obligation.name),
-            })),
-        },
+        Verdict::Allow(asked) => {
+            let obligations = Obligations::understand(ask.action, asked).map_err(Error::Denied)?;
+            // Of a body that cannot be read nothing is done at all.
+            obligations.check_data(ask.data_bytes.unwrap_or_default()).map_err(Error::Denied)?;
+            Ok(obligations)
+        }
     }
+}
+
+/// The obligation that puts a new key into another ring than the one that the rules were asked about.
+fn forced_ring(verdict: &Verdict, action: Action, question: &Question) -> Option<Obligation> {
+    let Verdict::Allow(asked) = verdict else { return None };
+    // What cannot be kept is refused, and then there is nothing to ask about.
+    Obligations::understand(action, asked).ok()?.new_key_ring()?;
+    let forced = asked.iter().find(|obligation| obligation.name == Duty::NewKeyRing.name())?;
+    (question.target.key_ring.as_ref() != Some(&forced.value)).then(|| forced.clone())
+}
+
+/// What the audit log is told of the decision.
+fn recorded(
+    at: Timestamp,
+    decision: Decision,
+    permitted: &Result<Obligations, Error>,
+    question: Arc<Question>,
+) -> DecisionRecord {
+    let (verdict, notes) = match permitted {
+        Ok(obligations) => (RecordedVerdict::Allow, obligations.notes().to_vec()),
+        Err(Error::Denied(denial)) => (RecordedVerdict::Deny(denial.code.clone()), Vec::new()),
+        Err(_) => (RecordedVerdict::Busy, Vec::new()),
+    };
+    DecisionRecord { verdict, at, generation: decision.generation, rules: decision.trail, notes, question }
 }

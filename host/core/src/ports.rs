@@ -1,8 +1,10 @@
 //! The doors of the domain: what somebody outside must provide.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::access::{AccessRequest, Decision};
+use crate::access::Decision;
+use crate::access::question::Question;
 use crate::audit::AuditEvent;
 use crate::backend::CryptoBackend;
 use crate::clock::Timestamp;
@@ -29,8 +31,8 @@ pub trait Backends: Send + Sync {
 
 /// Decides. Deny by default: no rule said allow, no access.
 pub trait PolicyGate: Send + Sync {
-    /// Asks the chain. Never fails: a rule's failure is a denial.
-    fn decide<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision>;
+    /// Asks the chain; each rule may take `timeout`, beside its own limit. Never fails: a rule's failure is a denial.
+    fn decide<'a>(&'a self, question: &'a Question, timeout: Option<Duration>) -> BoxFuture<'a, Decision>;
 }
 
 /// Keeps what happened.

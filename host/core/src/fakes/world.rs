@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::backend::FakeBackend;
-use crate::access::{AccessRequest, Action, Decision, Denial, DenialKind, Obligation, Verdict};
+use crate::access::question::Question;
+use crate::access::{Decision, Denial, DenialKind, Obligation, Verdict};
 use crate::audit::AuditEvent;
 use crate::backend::CryptoBackend;
 use crate::clock::Timestamp;
@@ -53,21 +54,22 @@ pub enum Script {
     Allow,
     /// No to all, for lack of rights.
     Deny,
-    /// Yes, with an obligation of this name.
-    Oblige(String),
+    /// Yes, with these obligations: the rule that asks for it, its name, its value.
+    Oblige(Vec<(&'static str, &'static str, String)>),
+    /// The first to what is about this ring, the second to all else.
+    Ring(&'static str, Box<Script>, Box<Script>),
 }
 
 /// Rules that say what the test wants, and note what they were asked.
 pub struct ScriptedGate {
     script: Mutex<Script>,
-    asked: Mutex<Vec<(Action, bool)>>,
-    facts: Mutex<Vec<(&'static str, String)>>,
+    asked: Mutex<Vec<Question>>,
 }
 
 impl ScriptedGate {
     /// Says yes.
     pub fn allowing() -> Self {
-        Self { script: Mutex::new(Script::Allow), asked: Mutex::default(), facts: Mutex::default() }
+        Self { script: Mutex::new(Script::Allow), asked: Mutex::default() }
     }
 
     /// Says this from now on.
@@ -77,36 +79,43 @@ impl ScriptedGate {
         }
     }
 
-    /// What it was asked, and whether there was a key to the question.
-    pub fn asked(&self) -> Vec<(Action, bool)> {
+    /// What it was asked.
+    pub fn asked(&self) -> Vec<Question> {
         self.asked.lock().map(|asked| asked.clone()).unwrap_or_default()
     }
 
-    /// The facts that the last question came with.
-    pub fn facts(&self) -> Vec<(&'static str, String)> {
-        self.facts.lock().map(|facts| facts.clone()).unwrap_or_default()
+    /// The facts that the last question came with, by name.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        self.asked().pop().map(|question| question.attributes.into_iter().collect()).unwrap_or_default()
     }
 }
 
 impl PolicyGate for ScriptedGate {
-    fn decide<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
+    fn decide<'a>(&'a self, question: &'a Question, _: Option<Duration>) -> BoxFuture<'a, Decision> {
         if let Ok(mut asked) = self.asked.lock() {
-            asked.push((request.action, request.key.is_some()));
-        }
-        if let Ok(mut facts) = self.facts.lock() {
-            *facts = request.attributes.to_vec();
+            asked.push(question.clone());
         }
         let script = self.script.lock().map_or(Script::Deny, |script| script.clone());
+        let script = match script {
+            Script::Ring(ring, inside, _) if question.target.key_ring.as_deref() == Some(ring) => *inside,
+            Script::Ring(_, _, outside) => *outside,
+            other => other,
+        };
         let verdict = match script {
             Script::Allow => Verdict::Allow(Vec::new()),
-            Script::Oblige(name) => Verdict::Allow(vec![Obligation { name, value: String::new() }]),
-            Script::Deny => Verdict::Deny(Denial {
+            Script::Oblige(obligations) => Verdict::Allow(
+                obligations
+                    .into_iter()
+                    .map(|(rule, name, value)| Obligation { rule: rule.to_owned(), name: name.to_owned(), value })
+                    .collect(),
+            ),
+            Script::Deny | Script::Ring(..) => Verdict::Deny(Denial {
                 kind: DenialKind::Unauthorized,
                 code: "UNAUTHORIZED_ERR".to_owned(),
                 message: "The user does not have access to the specified resource".to_owned(),
             }),
         };
-        Box::pin(std::future::ready(Decision { verdict, trail: Vec::new() }))
+        Box::pin(std::future::ready(Decision { verdict, generation: 0, trail: Vec::new() }))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::store::Change;
 ///
 /// # Errors
 /// `KEY_NOT_FOUND_ERR`, `KEY_ACTION_INVALID_STATE_ERR`, `KEY_DELETED_ERR`, `NOT_DUAL_AUTH_ERR` for a key that is deleted by
-/// one, and what chain, store and audit log fail with.
+/// one, unless a rule obliges to two, and what chain, store and audit log fail with.
 pub async fn set(gateway: &Gateway, cx: &RequestContext, selector: &KeySelector) -> Result<Key, Error> {
     let window = gateway.limits.dual_auth_window;
     let authorization = |now: Timestamp| DeletionAuthorization {
@@ -46,7 +46,7 @@ async fn write(
         .run(cx, Ask::key(action, selector), async |admitted: Admitted| {
             let (key, now) = (admitted.key()?, admitted.now);
             state::check(KeyAction::AuthorizeDeletion, key)?;
-            if !key.needs_dual_auth() {
+            if !key.needs_dual_auth() && !admitted.obligations().dual_authorization() {
                 return Err(Error::refused(
                     ReasonCode::NotDualAuth,
                     "The key has no dual authorization policy, so deleting it takes no authorization (a policy is made \

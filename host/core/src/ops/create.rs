@@ -7,8 +7,11 @@ use crate::access::Action;
 use crate::backend::{BackendKey, KeyIdentity};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::{Alias, KeyId};
-use crate::key::{DualAuthPolicy, Key, KeyAlias, KeyKind, KeyState, KeyVersion, RotationPolicy, Stamp};
+use crate::ids::{Alias, KeyId, KeyRingId};
+use crate::key::{
+    DualAuthPolicy, Key, KeyAlias, KeyKind, KeyState, KeyVersion, MAX_TAG_CHARS, MAX_TAGS, NOT_IN_TAGS, RotationPolicy,
+    Stamp,
+};
 use crate::pipeline::{Admitted, Ask, Done, Gateway, RequestContext};
 use crate::secret::SecretBytes;
 use crate::store::Change;
@@ -54,7 +57,8 @@ pub struct Created {
     pub payload: Option<SecretBytes>,
 }
 
-/// Makes a key. `overriding` says by which of the two ways it was asked for.
+/// Makes a key. `overriding` says by which of the two ways it was asked for. The ring and the tags that a rule obliges to are
+/// held to what a client's own are.
 ///
 /// # Errors
 /// `MISSING_FIELD_ERR` and `INVALID_FIELD_ERR` for the body, `KEY_ROOT_REQ_ERR` for the rotation of a standard key,
@@ -73,11 +77,13 @@ pub async fn create(
     }
     gateway
         .run(cx, ask, async |admitted: Admitted| {
-            let input = input?;
+            let mut input = input?;
+            admitted.obligations().add_new_key_tags(&mut input.tags);
             let aliases = validate(gateway, &input, admitted.now)?;
+            let ring = admitted.obligations().new_key_ring().or(cx.ring.as_ref()).cloned().unwrap_or_default();
             // Asked again by the store, in the commit. Asked here so that no material is made for nothing.
-            input::check_ring(gateway, cx).await?;
-            make(gateway, cx, &admitted, input, aliases).await
+            input::check_ring(gateway, cx.instance, &ring).await?;
+            make(gateway, cx, &admitted, input, aliases, ring).await
         })
         .await
 }
@@ -90,10 +96,10 @@ fn validate(gateway: &Gateway, input: &CreateKey, now: Timestamp) -> Result<Vec<
     if input.description.as_ref().is_some_and(|text| text.chars().count() > 240) {
         problems.field("description", "`description` has at most 240 characters");
     }
-    if input.tags.len() > 30 || input.tags.iter().any(|tag| tag.chars().count() > 30) {
-        problems.field("tags", "a key has at most 30 tags of at most 30 characters");
+    if input.tags.len() > MAX_TAGS || input.tags.iter().any(|tag| tag.chars().count() > MAX_TAG_CHARS) {
+        problems.field("tags", format!("a key has at most {MAX_TAGS} tags of at most {MAX_TAG_CHARS} characters"));
     }
-    if input.tags.iter().any(|tag| tag.contains(['<', '>', ',', ':', '&', '|'])) {
+    if input.tags.iter().any(|tag| tag.contains(NOT_IN_TAGS)) {
         problems.field("tags", "a tag has none of `<`, `>`, `,`, `:`, `&` and `|`");
     }
     if input.expires_at.is_some_and(|at| at <= now) {
@@ -116,6 +122,7 @@ async fn make(
     admitted: &Admitted,
     input: CreateKey,
     aliases: Vec<Alias>,
+    ring: KeyRingId,
 ) -> Result<Done<Created>, Error> {
     let now = admitted.now;
     let call = cx.call();
@@ -151,7 +158,7 @@ async fn make(
         imported: input.payload.is_some(),
         bits,
         state: KeyState::Active,
-        ring: cx.ring.clone().unwrap_or_default(),
+        ring,
         created_at: now,
         created_by: made.by,
         updated_at: now,

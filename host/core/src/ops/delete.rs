@@ -32,7 +32,8 @@ pub async fn delete(
             let force = force?;
             let (key, now) = (admitted.key()?, admitted.now);
             state::check(KeyAction::Delete, key)?;
-            check_authorized(key, &cx.principal.id, now)?;
+            let two_people = key.needs_dual_auth() || admitted.obligations().dual_authorization();
+            check_authorized(key, two_people, &cx.principal.id, now)?;
             check_registrations(&adopters::registrations(gateway, key).await?, force)?;
             let deleted = Key {
                 state: KeyState::Destroyed,
@@ -49,10 +50,11 @@ pub async fn delete(
         .await
 }
 
-/// That deleting takes two people is the built-in rule's to say. It holds without that rule, too: a chain that was put
-/// together without it must not make dual authorization into a word.
-fn check_authorized(key: &Key, caller: &str, now: Timestamp) -> Result<(), Error> {
-    if !key.needs_dual_auth() || key.authorization_at(now).is_some_and(|first| first.given.by != caller) {
+/// That deleting takes two people is the built-in rule's to say of a key under that policy. It holds without that rule, too:
+/// a chain that was put together without it must not make dual authorization into a word. For other keys a rule can oblige
+/// to it, and then it is said here alone.
+fn check_authorized(key: &Key, two_people: bool, caller: &str, now: Timestamp) -> Result<(), Error> {
+    if !two_people || key.authorization_at(now).is_some_and(|first| first.given.by != caller) {
         return Ok(());
     }
     Err(Error::refused(

@@ -1,9 +1,9 @@
 //! Checks that several use cases share. They collect the reasons, so that a caller can mend all at once.
 
 use crate::error::{Error, Reason, ReasonCode};
-use crate::ids::Alias;
+use crate::ids::{Alias, InstanceId, KeyRingId};
 use crate::limits::Limits;
-use crate::pipeline::{Gateway, RequestContext};
+use crate::pipeline::Gateway;
 use crate::store::StoreError;
 
 /// The longest AAD entry, in characters (`api-contract`, f).
@@ -57,17 +57,15 @@ pub fn check_aad(aad: &[String], limits: &Limits, problems: &mut Problems) {
     }
 }
 
-/// Checks that the ring that the request names is there.
+/// Checks that a ring is there.
 ///
 /// # Errors
 /// `KEY_RING_NOT_FOUND_ERR`.
-pub async fn check_ring(gateway: &Gateway, cx: &RequestContext) -> Result<(), Error> {
-    match &cx.ring {
-        Some(ring) if !ring.is_default() && gateway.store.ring(cx.instance, ring).await?.is_none() => {
-            Err(StoreError::RingMissing(ring.clone()).into())
-        }
-        _ => Ok(()),
+pub async fn check_ring(gateway: &Gateway, instance: InstanceId, ring: &KeyRingId) -> Result<(), Error> {
+    if !ring.is_default() && gateway.store.ring(instance, ring).await?.is_none() {
+        return Err(StoreError::RingMissing(ring.clone()).into());
     }
+    Ok(())
 }
 
 /// Checks aliases given with a new key. When there are too many, no one of them is looked at.

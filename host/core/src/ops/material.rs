@@ -14,6 +14,9 @@ use crate::key::{Key, KeyKind, KeyRef, KeyVersion};
 use crate::pipeline::Gateway;
 use crate::secret::SecretBytes;
 
+/// The longest material of a root key, in bytes.
+const MAX_ROOT_BYTES: usize = 32;
+
 /// Material that comes from outside.
 #[derive(Debug)]
 pub enum Material {
@@ -37,6 +40,15 @@ pub struct SealedMaterial {
 }
 
 impl Material {
+    /// How many bytes it has. Under an import token only the backend learns that, so it counts as the longest that comes under
+    /// one.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(material) => material.len(),
+            Self::UnderToken(_) => MAX_ROOT_BYTES,
+        }
+    }
+
     /// Whether it comes under an import token.
     pub const fn under_token(&self) -> bool {
         matches!(self, Self::UnderToken(_))

@@ -46,7 +46,7 @@ pub async fn wrap(
 ) -> Result<Wrapped, Error> {
     let mut ask = Ask::key(Action::Wrap, selector);
     if let Ok(Wrap { plaintext: Some(plaintext), .. }) = &input {
-        ask = ask.with("plaintext-bytes", plaintext.len());
+        ask = ask.with("plaintext-bytes", plaintext.len()).carrying(plaintext.len());
     }
     gateway
         .run(cx, ask, async |admitted: Admitted| {

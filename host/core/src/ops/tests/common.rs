@@ -136,6 +136,6 @@ pub(super) fn resource(number: usize) -> String {
 }
 
 /// A fact of an event.
-pub(super) fn fact<'a>(facts: &'a [(&'static str, String)], name: &str) -> Option<&'a str> {
-    facts.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
+pub(super) fn fact<'a, N: AsRef<str>>(facts: &'a [(N, String)], name: &str) -> Option<&'a str> {
+    facts.iter().find(|(found, _)| found.as_ref() == name).map(|(_, value)| value.as_str())
 }

@@ -195,9 +195,13 @@ fn the_rules_are_told_of_no_ring_because_the_token_is_the_whole_instances() {
     /// Lets in what names no ring.
     struct NoRing;
     impl PolicyGate for NoRing {
-        fn decide<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
-            assert!(request.key_ring.is_none(), "{:?}", request.key_ring);
-            Box::pin(std::future::ready(Decision { verdict: Verdict::Allow(Vec::new()), trail: Vec::new() }))
+        fn decide<'a>(&'a self, question: &'a Question, _: Option<Duration>) -> BoxFuture<'a, Decision> {
+            assert_eq!(question.target.key_ring, None);
+            Box::pin(std::future::ready(Decision {
+                verdict: Verdict::Allow(Vec::new()),
+                generation: 0,
+                trail: Vec::new(),
+            }))
         }
     }
     let gateway = Gateway { gate: Arc::new(NoRing), ..World::new().twin() };
@@ -239,9 +243,9 @@ fn material_comes_under_a_token_until_that_expires_however_often_it_was_fetched(
         assert_eq!(key.bits, 256);
         assert!(world.wrap(&key, b"data key", &[]).is_ok());
     }
-    let facts = [("new-key.kind", "root"), ("new-key.imported", "true"), ("import-token", "true")];
+    let facts = [("import-token", "true"), ("new-key.imported", "true"), ("new-key.kind", "root")];
     world.create(sealed(&token, &token.nonce)).unwrap();
-    assert_eq!(world.gate.facts(), facts.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!(world.gate.facts(), facts.map(|(name, value)| (name.to_owned(), value.to_owned())));
     world.clock.travel(Duration::from_secs(600));
     assert_eq!(code(world.create(sealed(&token, &token.nonce))), ReasonCode::ImportTokenExpired);
 }

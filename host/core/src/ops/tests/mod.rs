@@ -11,6 +11,7 @@ mod life;
 mod lifecycle;
 mod list;
 mod model;
+mod obligations;
 mod order;
 mod policies;
 mod purge;
@@ -29,7 +30,8 @@ use std::time::Duration;
 use super::create::{CreateKey, Created};
 use super::material::Material;
 use super::{create, rotate, wrap};
-use crate::access::{AccessRequest, Decision, Network, Principal, PrincipalKind, Verdict};
+use crate::access::question::Question;
+use crate::access::{Decision, Network, Principal, PrincipalKind, Verdict};
 use crate::clock::Timestamp;
 use crate::error::{Error, ReasonCode};
 use crate::fakes::backend::FakeBackend;
@@ -71,9 +73,9 @@ struct Meanwhile<F> {
 }
 
 impl<F: Fn(&Gateway) + Send + Sync> PolicyGate for Meanwhile<F> {
-    fn decide<'a>(&'a self, _: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
+    fn decide<'a>(&'a self, _: &'a Question, _: Option<Duration>) -> BoxFuture<'a, Decision> {
         (self.what)(&self.gateway);
-        Box::pin(std::future::ready(Decision { verdict: Verdict::Allow(Vec::new()), trail: Vec::new() }))
+        Box::pin(std::future::ready(Decision { verdict: Verdict::Allow(Vec::new()), generation: 0, trail: Vec::new() }))
     }
 }
 

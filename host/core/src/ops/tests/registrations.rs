@@ -72,7 +72,7 @@ fn a_resource_is_registered_once_and_again_only_alike() {
     assert_eq!(view.registration.version, key.current_version);
     assert_eq!(view.registration.state, RegistrationState::Active);
     assert!(!view.registration.prevent_key_deletion);
-    assert_eq!(world.gate.facts(), [("resource.service", COS.to_owned())]);
+    assert_eq!(world.gate.facts(), [("resource.service".to_owned(), COS.to_owned())]);
 
     world.clock.travel(HOUR);
     let said = RegistrationInput { prevent_key_deletion: Some(false), ..described("mine") };
