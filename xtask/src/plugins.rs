@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
+use crate::languages;
 use crate::project::Project;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -37,9 +38,11 @@ pub(crate) enum Which {
     Builtin,
     /// The guests that the tests need.
     Tests,
-    /// All of them, and the examples.
+    /// All of them, and the examples in Rust.
     #[default]
     All,
+    /// The examples in Python and JavaScript, with the toolchains they take.
+    Languages,
 }
 
 /// A plugin to build.
@@ -52,11 +55,13 @@ struct Plugin {
     name: &'static str,
     /// Its shadow stack, in bytes.
     stack: u32,
+    /// Whether it may use WASI, beside Keygate's interfaces.
+    wasi: bool,
 }
 
 impl Plugin {
     const fn new(package: &'static str, name: &'static str) -> Self {
-        Self { package, feature: None, name, stack: STACK_BYTES }
+        Self { package, feature: None, name, stack: STACK_BYTES, wasi: false }
     }
 }
 
@@ -68,9 +73,11 @@ const BUILTIN: &[Plugin] = &[
 const TESTS: &[Plugin] = &[
     Plugin { feature: Some("backend"), ..Plugin::new("keygate-guest-hostile", "hostile-backend") },
     Plugin { feature: Some("rule"), ..Plugin::new("keygate-guest-hostile", "hostile-rule") },
+    Plugin { wasi: true, ..Plugin::new("keygate-guest-wasi", "wasi-rule") },
 ];
 
-const EXAMPLES: &[Plugin] = &[Plugin::new("keygate-example-freeze", "freeze")];
+const EXAMPLES: &[Plugin] =
+    &[Plugin::new("keygate-example-freeze", "freeze"), Plugin::new("keygate-example-office-hours", "office-hours")];
 
 /// Builds plugins into `target/plugins`, guests of the tests into `test` below it, examples into `examples`; each `NAME.wasm` with a
 /// `NAME.wasm.sha256` beside it, in the format of `sha256sum`. Says what it did on stderr.
@@ -80,6 +87,9 @@ const EXAMPLES: &[Plugin] = &[Plugin::new("keygate-example-freeze", "freeze")];
 /// Keygate's own interfaces.
 pub(crate) fn build(which: Which) -> Result<()> {
     let project = Project::find()?;
+    if which == Which::Languages {
+        return languages::build(&project);
+    }
     ensure_target(&project)?;
     let plugins = project.target.join("plugins");
     if which != Which::Tests {
@@ -98,8 +108,8 @@ fn build_all(project: &Project, plugins: &[Plugin], directory: &Path) -> Result<
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for plugin in plugins {
         let core = project.compile(plugin).with_context(|| format!("cannot compile plugin {}", plugin.name))?;
-        let component =
-            componentize(&core).with_context(|| format!("cannot make a component of plugin {}", plugin.name))?;
+        let component = componentize(&core, plugin.wasi)
+            .with_context(|| format!("cannot make a component of plugin {}", plugin.name))?;
         let digest = install(directory, plugin.name, &component)?;
         let mut stderr = io::stderr().lock();
         writeln!(stderr, "{:<16} {:>8} bytes  sha256 {digest}", plugin.name, component.len())?;
@@ -163,15 +173,16 @@ fn ensure_target(project: &Project) -> Result<()> {
     }
 }
 
-/// Makes a component of a core module, and sees to it that it asks for nothing but Keygate's interfaces.
-fn componentize(core: &[u8]) -> Result<Vec<u8>> {
+/// Makes a component of a core module, and sees to it that it asks for nothing but Keygate's interfaces, and WASI's where
+/// that is meant.
+fn componentize(core: &[u8], wasi: bool) -> Result<Vec<u8>> {
     let component = wit_component::ComponentEncoder::default().validate(true).module(core)?.encode()?;
     let decoded = wit_component::decode(&component)?;
     let resolve = decoded.resolve();
     let imports = resolve.worlds.iter().flat_map(|(_, world)| world.imports.keys());
     for name in imports.map(|key| resolve.name_world_key(key)) {
         ensure!(
-            name.starts_with("keygate:"),
+            name.starts_with("keygate:") || (wasi && name.starts_with("wasi:")),
             "it imports {name}, which no host of Keygate has: a dependency must be expecting another platform"
         );
     }

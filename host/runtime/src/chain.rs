@@ -1,10 +1,13 @@
 //! The policy chain: asks the rules in their order and makes one decision of what they say.
 
+pub(crate) mod explain;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keygate_core::access::{AccessRequest, Answer, Decision, Denial, DenialKind, Obligation, RuleAnswer, Verdict};
+use keygate_core::access::question::Question;
+use keygate_core::access::{Answer, Decision, Denial, DenialKind, Obligation, RuleAnswer, Verdict};
 use keygate_core::backend::Call;
 use keygate_core::error::{FaultKind, ReasonCode};
 
@@ -12,7 +15,8 @@ use crate::bindings::convert::{self, Decided};
 use crate::bindings::policy::keygate::policy::types::Request;
 use crate::contract::{RuleContract, RuleDescription};
 use crate::faults::CallError;
-use crate::manifest::Mode;
+use crate::manifest::scope::matches;
+use crate::manifest::{Mode, Scope};
 use crate::sandbox::{Plugin, bounded};
 
 /// A rule in its place.
@@ -20,11 +24,28 @@ pub(crate) struct Rule {
     pub(crate) plugin: Arc<Plugin<RuleContract>>,
     pub(crate) description: RuleDescription,
     pub(crate) mode: Mode,
+    /// What it is asked about here.
+    pub(crate) scope: Scope,
+    /// What it is asked about at earlier places in the chain. It has had its say then.
+    pub(crate) before: Vec<Scope>,
+}
+
+/// Whether a rule is asked about a question, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concern {
+    /// It is.
+    Asked,
+    /// The question is not in the scope of the rule's place in the chain.
+    OutOfScope,
+    /// It was asked at an earlier place.
+    AskedBefore,
+    /// The rule itself has nothing to say to the action.
+    NotItsAction,
 }
 
 /// What came of asking a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     /// It answered.
     Said(Decided),
     /// It failed, or answered with an error. Counts as a refusal.
@@ -34,16 +55,32 @@ enum Heard {
 }
 
 impl Rule {
-    /// Whether the rule wants to be asked about an action.
-    fn concerns(&self, action: &str) -> bool {
-        concerns(&self.description.actions, action)
+    /// Whether it is asked about a question. Makes no sandbox, and costs next to nothing.
+    pub(crate) fn concern(&self, question: &Question) -> Concern {
+        if !self.scope.admits(question) {
+            Concern::OutOfScope
+        } else if self.before.iter().any(|scope| scope.admits(question)) {
+            Concern::AskedBefore
+        } else if !self.speaks_to(question) {
+            Concern::NotItsAction
+        } else {
+            Concern::Asked
+        }
     }
 
-    async fn ask(&self, request: &Request, timeout: Option<Duration>) -> Heard {
-        if !self.concerns(&request.action) {
-            return Heard::Said(Decided::Abstain);
-        }
-        match self.call(request, timeout).await {
+    /// Whether the rule itself has something to say to the question's action.
+    fn speaks_to(&self, question: &Question) -> bool {
+        is_among(&self.description.actions, &question.action)
+    }
+
+    /// Who speaks when it does.
+    fn voice(&self, place: usize) -> Voice<'_> {
+        let facts = &self.plugin.facts;
+        Voice { place, rule: &facts.name, digest: &facts.digest, enforced: self.mode == Mode::Enforce }
+    }
+
+    pub(crate) async fn ask(&self, request: &Request, wait: Wait, timeout: Option<Duration>) -> Heard {
+        match self.call(request, wait, timeout).await {
             Ok(decided) => Heard::Said(decided),
             Err(CallError::Busy) => Heard::Busy,
             Err(CallError::Fault(fault)) => {
@@ -53,52 +90,64 @@ impl Rule {
         }
     }
 
-    async fn call(&self, request: &Request, timeout: Option<Duration>) -> Result<Decided, CallError> {
+    async fn call(&self, request: &Request, wait: Wait, timeout: Option<Duration>) -> Result<Decided, CallError> {
         const FUNCTION: &str = "evaluate";
-        let output = |message: String| CallError::Fault(self.plugin.facts.fault(FUNCTION, FaultKind::Output, message));
+        let facts = &self.plugin.facts;
+        let output = |message: String| CallError::Fault(facts.fault(FUNCTION, FaultKind::Output, message));
         let call = Call { request_id: &request.request_id, timeout };
-        let mut sandbox = match self.mode {
-            Mode::Enforce => self.plugin.enter(FUNCTION, call).await?,
-            // Whoever is only watching lets others go first.
-            Mode::Monitor => self.plugin.enter_if_free(FUNCTION, call).await?,
+        let mut sandbox = match wait {
+            Wait::ForPlace => self.plugin.enter(FUNCTION, call).await?,
+            Wait::Not => self.plugin.enter_if_free(FUNCTION, call).await?,
         };
+        sandbox.stand_at(request.now_unix_ms);
         let rule = sandbox.guest.keygate_policy_rule();
         let outcome = bounded(sandbox.until, rule.call_evaluate(&mut sandbox.store, request)).await;
         match sandbox.outcome(outcome)? {
-            Ok(verdict) => convert::decision(verdict.decision).map_err(output),
+            Ok(verdict) => convert::decision(verdict.decision, &facts.name).map_err(output),
             Err(text) => Err(output(format!("it answered with an error: {}", convert::rule_error(&text)))),
         }
     }
 }
 
-/// Whether a list of actions, of which some may be prefixes with a `*`, has this action. The empty list has all.
-fn concerns(actions: &[String], action: &str) -> bool {
-    actions.is_empty()
-        || actions.iter().any(|known| match known.strip_suffix('*') {
-            Some(prefix) => action.starts_with(prefix),
-            None => known == action,
-        })
+/// Whether a rule is worth waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// For as long as a call waits for a sandbox.
+    ForPlace,
+    /// Whoever is only watching lets others go first.
+    Not,
 }
 
-/// Asks a chain: those whose answer counts until the verdict is final, and then those who only watch.
-pub(crate) async fn decide(chain: &[Rule], request: &AccessRequest<'_>) -> Decision {
+/// Whether a list of actions, of which some may be prefixes with a `*`, has this action. The empty list has all.
+fn is_among(actions: &[String], action: &str) -> bool {
+    actions.is_empty() || actions.iter().any(|known| matches(known, action))
+}
+
+/// Asks a chain: those whose answer counts until the verdict is final, and then those who only watch. A rule that is not
+/// concerned is not asked, and nothing is told of it. Each may take `timeout`, beside its own limit.
+pub(crate) async fn decide(
+    chain: &[Rule],
+    generation: u64,
+    question: &Question,
+    timeout: Option<Duration>,
+) -> Decision {
     let mut fold = Fold::default();
-    if chain.is_empty() {
-        return fold.finish();
+    let concerned: Vec<_> =
+        chain.iter().enumerate().filter(|(_, rule)| rule.concern(question) == Concern::Asked).collect();
+    if concerned.is_empty() {
+        return fold.finish(generation);
     }
-    let question = convert::request(request);
-    for mode in [Mode::Enforce, Mode::Monitor] {
-        for (place, rule) in chain.iter().enumerate().filter(|(_, rule)| rule.mode == mode) {
+    let request = convert::request(question);
+    for (mode, wait) in [(Mode::Enforce, Wait::ForPlace), (Mode::Monitor, Wait::Not)] {
+        for (place, rule) in concerned.iter().filter(|(_, rule)| rule.mode == mode) {
             let started = Instant::now();
-            let heard = rule.ask(&question, request.timeout).await;
-            let facts = &rule.plugin.facts;
-            let voice = Voice { place, rule: &facts.name, digest: &facts.digest, enforced: rule.mode == Mode::Enforce };
-            if fold.hear(&voice, heard, started.elapsed()).is_break() {
+            let heard = rule.ask(&request, wait, timeout).await;
+            if fold.hear(&rule.voice(*place), heard, started.elapsed()).is_break() {
                 break;
             }
         }
     }
-    fold.finish()
+    fold.finish(generation)
 }
 
 /// Who speaks.
@@ -108,6 +157,24 @@ struct Voice<'a> {
     rule: &'a str,
     digest: &'a str,
     enforced: bool,
+}
+
+impl Voice<'_> {
+    /// What it said, for the trail.
+    fn answer(&self, heard: &Heard, took: Duration) -> RuleAnswer {
+        let (answer, obligations) = match heard {
+            Heard::Said(Decided::Abstain) => (Answer::Abstain, Vec::new()),
+            Heard::Said(Decided::Allow(obligations)) => (Answer::Allow, obligations.clone()),
+            Heard::Said(Decided::Deny(denial)) => (Answer::Deny(denial.code.clone()), Vec::new()),
+            Heard::Fault(message) => (Answer::Fault(message.clone()), Vec::new()),
+            Heard::Busy if self.enforced => {
+                (Answer::Fault("no sandbox came free in time to ask it in".to_owned()), Vec::new())
+            }
+            Heard::Busy => (Answer::Fault("it was not asked: no sandbox was free".to_owned()), Vec::new()),
+        };
+        let (rule, digest) = (self.rule.to_owned(), self.digest.to_owned());
+        RuleAnswer { rule, digest, enforced: self.enforced, answer, obligations, took }
+    }
 }
 
 /// The decision in the making.
@@ -124,16 +191,7 @@ struct Fold {
 impl Fold {
     /// Takes in what a rule said. Breaks when the verdict is final and nobody else's answer can count.
     fn hear(&mut self, voice: &Voice<'_>, heard: Heard, took: Duration) -> ControlFlow<()> {
-        let answer = match &heard {
-            Heard::Said(Decided::Abstain) => Answer::Abstain,
-            Heard::Said(Decided::Allow(_)) => Answer::Allow,
-            Heard::Said(Decided::Deny(denial)) => Answer::Deny(denial.code.clone()),
-            Heard::Fault(message) => Answer::Fault(message.clone()),
-            Heard::Busy if voice.enforced => Answer::Fault("no sandbox came free in time to ask it in".to_owned()),
-            Heard::Busy => Answer::Fault("it was not asked: no sandbox was free".to_owned()),
-        };
-        let (rule, digest) = (voice.rule.to_owned(), voice.digest.to_owned());
-        self.trail.push((voice.place, RuleAnswer { rule, digest, enforced: voice.enforced, answer, took }));
+        self.trail.push((voice.place, voice.answer(&heard, took)));
         if !voice.enforced {
             return ControlFlow::Continue(());
         }
@@ -157,7 +215,7 @@ impl Fold {
         if self.busy || self.denial.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn finish(mut self) -> Decision {
+    fn finish(mut self, generation: u64) -> Decision {
         self.trail.sort_by_key(|(place, _)| *place);
         let verdict = match self.denial {
             _ if self.busy => Verdict::Busy,
@@ -169,7 +227,7 @@ impl Fold {
                 message: String::new(),
             }),
         };
-        Decision { verdict, trail: self.trail.into_iter().map(|(_, answer)| answer).collect() }
+        Decision { verdict, generation, trail: self.trail.into_iter().map(|(_, answer)| answer).collect() }
     }
 }
 
@@ -205,7 +263,7 @@ mod tests {
                 }
             }
         }
-        fold.finish()
+        fold.finish(7)
     }
 
     fn code(decision: &Decision) -> &str {
@@ -265,23 +323,40 @@ mod tests {
         assert!(matches!(answers[0], Answer::Fault(text) if text.contains("not asked")), "{answers:?}");
     }
 
+    fn obliged(name: &str) -> Heard {
+        let (rule, name) = ("rule".to_owned(), name.to_owned());
+        Heard::Said(Decided::Allow(vec![Obligation { rule, name, value: String::new() }]))
+    }
+
     #[test]
     fn obligations_of_all_allows_are_collected_and_those_of_monitors_are_not() {
-        let obliged =
-            |name: &str| Heard::Said(Decided::Allow(vec![Obligation { name: name.to_owned(), value: String::new() }]));
         let decision = decided(vec![(true, obliged("a")), (false, obliged("m")), (true, obliged("b"))]);
+        let told: Vec<_> = decision.trail.iter().map(|answer| answer.obligations[0].name.as_str()).collect();
+        assert_eq!(told, ["a", "m", "b"], "the trail has them all");
+        assert_eq!(decision.generation, 7);
         let Verdict::Allow(obligations) = decision.verdict else { panic!("denied") };
         assert_eq!(obligations.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
+    fn a_monitors_allow_with_obligations_is_no_allow_and_obliges_nobody() {
+        let alone = decided(vec![(false, obliged("m"))]);
+        assert_eq!(code(&alone), "UNAUTHORIZED_ERR");
+        assert_eq!(alone.trail[0].obligations.len(), 1);
+        let beside = decided(vec![(false, obliged("m")), (true, allow())]);
+        assert_eq!(beside.verdict, Verdict::Allow(Vec::new()));
+        let denied = decided(vec![(true, obliged("a")), (false, obliged("m")), (true, deny("NO"))]);
+        assert_eq!(code(&denied), "NO");
+    }
+
+    #[test]
     fn a_rule_is_asked_about_the_actions_that_it_named() {
         let actions = |list: &[&str]| list.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
-        assert!(concerns(&[], "kms.secrets.wrap"));
-        assert!(concerns(&actions(&["kms.secrets.wrap"]), "kms.secrets.wrap"));
-        assert!(!concerns(&actions(&["kms.secrets.wrap"]), "kms.secrets.wrapx"));
-        assert!(concerns(&actions(&["kms.policies.*", "kms.secrets.*"]), "kms.secrets.wrap"));
-        assert!(!concerns(&actions(&["kms.policies.*"]), "kms.secrets.wrap"));
-        assert!(concerns(&actions(&["*"]), "kms.secrets.wrap"));
+        assert!(is_among(&[], "kms.secrets.wrap"));
+        assert!(is_among(&actions(&["kms.secrets.wrap"]), "kms.secrets.wrap"));
+        assert!(!is_among(&actions(&["kms.secrets.wrap"]), "kms.secrets.wrapx"));
+        assert!(is_among(&actions(&["kms.policies.*", "kms.secrets.*"]), "kms.secrets.wrap"));
+        assert!(!is_among(&actions(&["kms.policies.*"]), "kms.secrets.wrap"));
+        assert!(is_among(&actions(&["*"]), "kms.secrets.wrap"));
     }
 }

@@ -42,6 +42,8 @@ pub(crate) trait Contract: Sized + Send + Sync + 'static {
     const EXPORT: &'static str;
     /// The version of it that this host knows.
     const VERSION: &'static str = "0.1.0";
+    /// The text of its WIT.
+    const WIT: &'static str;
 
     /// A component that is linked and looked through, ready to be instantiated.
     type Ready: Send + Sync;
@@ -49,6 +51,12 @@ pub(crate) trait Contract: Sized + Send + Sync + 'static {
     type Guest: Send + Sync;
     /// What it says it is.
     type Description: Clone + Send + Sync;
+
+    /// The functions that it has.
+    fn functions() -> Vec<&'static str> {
+        let lines = Self::WIT.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+        lines.filter_map(|line| line.split_once(": func(")).map(|(name, _)| name).collect()
+    }
 
     /// Looks a linked component through for what it must export.
     fn ready(pre: InstancePre<State>) -> wasmtime::Result<Self::Ready>;
@@ -81,6 +89,7 @@ pub(crate) struct BackendContract;
 
 impl Contract for BackendContract {
     const EXPORT: &'static str = "keygate:crypto/backend";
+    const WIT: &'static str = include_str!("../../../wit/crypto/backend.wit");
     type Ready = crypto::BackendGuestPre<State>;
     type Guest = crypto::BackendGuest;
     type Description = BackendDescription;
@@ -115,6 +124,7 @@ pub(crate) struct RuleContract;
 
 impl Contract for RuleContract {
     const EXPORT: &'static str = "keygate:policy/rule";
+    const WIT: &'static str = include_str!("../../../wit/policy/rule.wit");
     type Ready = policy::RuleGuestPre<State>;
     type Guest = policy::RuleGuest;
     type Description = RuleDescription;

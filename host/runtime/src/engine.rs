@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::measure::{Count, Meter};
+
 /// How the runtime is set up.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
@@ -45,7 +47,7 @@ const PER_COMPONENT: u32 = 64;
 /// The most linear memories that one component can have.
 const MEMORIES: u32 = 2;
 /// The native stack that WebAssembly code can use, in bytes.
-const WASM_STACK: usize = 512 << 10;
+pub(crate) const WASM_STACK: usize = 512 << 10;
 /// The whole stack of a sandbox, host calls included, in bytes.
 const STACK: usize = 1 << 20;
 
@@ -79,13 +81,22 @@ pub(crate) struct EngineRoom {
     admission_wait: Duration,
     /// The most memory that a plugin can be given.
     pub(crate) max_memory: usize,
+    /// Who wants to know what sandboxes took. Nobody, where requests are served.
+    pub(crate) meter: Option<Arc<Meter>>,
 }
 
 impl EngineRoom {
     /// Makes the engine, reserves the pool, and starts the ticker, which ends with the engine.
     pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, EngineError> {
+        Self::metered(config, None)
+    }
+
+    /// The same, with a meter that is told what sandboxes took.
+    pub(crate) fn metered(config: &RuntimeConfig, meter: Option<Arc<Meter>>) -> Result<Self, EngineError> {
         let sandboxes = config.max_sandboxes.max(1);
-        let engine = Engine::new(&engine_config(sandboxes, config.max_memory)).map_err(|e| {
+        let mut engine = engine_config(sandboxes, config.max_memory);
+        engine.consume_fuel(meter.as_ref().is_some_and(|meter| meter.count == Count::Instructions));
+        let engine = Engine::new(&engine).map_err(|e| {
             EngineError(format!("{e:#}; lower `max_sandboxes` where the address space is limited (`ulimit -v`)"))
         })?;
         start_ticker(&engine, config.tick)?;
@@ -95,7 +106,13 @@ impl EngineRoom {
             sandboxes,
             admission_wait: config.admission_wait,
             max_memory: config.max_memory,
+            meter,
         })
+    }
+
+    /// Whether code counts its instructions.
+    pub(crate) fn counts_instructions(&self) -> bool {
+        self.meter.as_ref().is_some_and(|meter| meter.count == Count::Instructions)
     }
 
     /// A plugin's share of the room: how many sandboxes it can have at a time. Half of all where its entry does not say.

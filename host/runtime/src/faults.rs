@@ -1,15 +1,26 @@
 //! From what wasmtime says to what went wrong.
 
+use std::time::Duration;
+
 use keygate_core::error::{Fault, FaultKind};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use crate::engine::WASM_STACK;
 use crate::limits::Refused;
-use crate::sandbox::State;
+use crate::sandbox::{State, Time};
 
 /// The guest asked the host for more than it may have. Traps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct HostCallRefused(pub(crate) String);
+
+/// The guest ended itself. Traps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it ended itself before it answered (`wasi:cli/exit`, as a {})", if *failed { "failure" } else { "success" })]
+pub(crate) struct Exited {
+    /// Whether it said that it failed.
+    pub(crate) failed: bool,
+}
 
 /// Why a call into a sandbox came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,32 +42,40 @@ pub(crate) enum Failure {
 /// The longest text of a guest's that goes into a fault's message, in bytes.
 const MAX_QUOTE: usize = 512;
 
+/// What may pass between the admission of a call and the birth of its sandbox, without the request being to blame for it.
+const ENTERING: Duration = Duration::from_millis(2);
+
 /// The fault of a sandbox in which `function` was called.
 pub(crate) fn failed(failure: &Failure, state: &State, function: &'static str) -> CallError {
-    let (kind, message) = classify(failure, state);
+    let (kind, message) = classify(failure, state, function);
     CallError::Fault(state.facts.fault(function, kind, message))
 }
 
 /// The same when the sandbox could not even be made. That the pool is exhausted is nobody's fault.
 pub(crate) fn uninstantiated(failure: &Failure, state: &State, function: &'static str) -> CallError {
-    match classify_instantiation(failure, state) {
+    match classify_instantiation(failure, state, function) {
         Some((kind, message)) => CallError::Fault(state.facts.fault(function, kind, message)),
         None => CallError::Busy,
     }
 }
 
 /// Which kind of fault a failure inside a sandbox is, and what to tell the operator.
-fn classify(failure: &Failure, state: &State) -> (FaultKind, String) {
+fn classify(failure: &Failure, state: &State, function: &str) -> (FaultKind, String) {
     let error = match failure {
-        Failure::Elapsed => return (FaultKind::Deadline, "it did not finish in time".to_owned()),
+        Failure::Elapsed => return (FaultKind::Deadline, late(state, function)),
         Failure::Error(error) => error,
     };
     if let Some(refused) = error.downcast_ref::<HostCallRefused>() {
-        return (FaultKind::HostCall, refused.0.clone());
+        return (FaultKind::HostCall, with_last_words(refused.0.clone(), state));
+    }
+    if let Some(exited) = error.downcast_ref::<Exited>() {
+        return (FaultKind::Trap, with_last_words(exited.to_string(), state));
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => return (FaultKind::Deadline, "it did not finish in time".to_owned()),
-        Some(Trap::StackOverflow) => return (FaultKind::Stack, "it used up its stack".to_owned()),
+        Some(Trap::Interrupt) => return (FaultKind::Deadline, late(state, function)),
+        Some(Trap::StackOverflow) => {
+            return (FaultKind::Stack, format!("it used up its stack of {} KiB", WASM_STACK >> 10));
+        }
         Some(trap) => return trapped(*trap, state),
         None => {}
     }
@@ -80,10 +99,35 @@ fn trapped(trap: Trap, state: &State) -> (FaultKind, String) {
         }
         (other, _) => (FaultKind::Trap, aside(other.to_string(), state)),
     };
+    (kind, with_last_words(what, state))
+}
+
+/// What the guest said last, beside what went wrong: a panic's message, or the end of a traceback.
+fn with_last_words(what: String, state: &State) -> String {
     match state.last_words() {
-        Some(words) => (kind, format!("{what}; its last words: {}", cut(words, MAX_QUOTE))),
-        None => (kind, what),
+        Some(words) => format!("{what}; its last words: {}", cut(&words, MAX_QUOTE)),
+        None => what,
     }
+}
+
+/// That it took too long: how long, of how much, and whose limit that was.
+fn late(state: &State, function: &str) -> String {
+    let Time { born, until } = state.time;
+    let (took, had, own) = (born.elapsed(), until - born, state.facts.limits.deadline_of(function));
+    let limit = state.facts.limits.deadline_name(function);
+    // Entering takes a moment of what there was.
+    if had + ENTERING >= own {
+        format!("it did not finish in time: {} of {} (`limits.{limit}`)", seconds(took), seconds(own))
+    } else {
+        let (took, had, own) = (seconds(took), seconds(had), seconds(own));
+        format!("it did not finish in time: {took} of the {had} that its request had left (`limits.{limit}` is {own})")
+    }
+}
+
+/// A time in seconds, to the millisecond.
+fn seconds(time: Duration) -> String {
+    let text = format!("{:.3}", time.as_secs_f64());
+    format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// That memory did not grow, beside what went wrong: a guest can live with it and fail of something else.
@@ -102,13 +146,13 @@ fn memory(state: &State) -> Option<String> {
     })
 }
 
-fn classify_instantiation(failure: &Failure, state: &State) -> Option<(FaultKind, String)> {
-    let Failure::Error(error) = failure else { return Some(classify(failure, state)) };
+fn classify_instantiation(failure: &Failure, state: &State, function: &str) -> Option<(FaultKind, String)> {
+    let Failure::Error(error) = failure else { return Some(classify(failure, state, function)) };
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return None;
     }
-    if error.downcast_ref::<Trap>().is_some() {
-        return Some(classify(failure, state));
+    if error.is::<Trap>() || error.is::<HostCallRefused>() || error.is::<Exited>() {
+        return Some(classify(failure, state, function));
     }
     Some(match memory(state) {
         Some(refused) => (FaultKind::Memory, refused),
@@ -131,7 +175,7 @@ mod tests {
     #[test]
     fn memory_is_blamed_for_an_abort_and_mentioned_beside_anything_else() {
         let mut store = idle();
-        let kind_of = |trap: Trap, state: &State| classify(&Failure::Error(trap.into()), state);
+        let kind_of = |trap: Trap, state: &State| classify(&Failure::Error(trap.into()), state, "wrap");
         let (kind, told) = kind_of(Trap::UnreachableCodeReached, store.data());
         assert_eq!(kind, FaultKind::Trap);
         assert!(!told.contains("limits.memory"), "{told}");
@@ -147,7 +191,7 @@ mod tests {
         }
         assert_eq!(kind_of(Trap::StackOverflow, store.data()).0, FaultKind::Stack);
         let error = wasmtime::Error::msg("too long");
-        let (kind, told) = classify(&Failure::Error(error), store.data());
+        let (kind, told) = classify(&Failure::Error(error), store.data(), "wrap");
         assert_eq!(kind, FaultKind::Output);
         assert!(told.starts_with("its answer was out of bounds: too long (before, "), "{told}");
     }

@@ -32,6 +32,11 @@ impl Guard {
     pub(crate) fn new(memory: usize) -> Self {
         Self { memory, refused: None, held: 0, elements: 0 }
     }
+
+    /// The memory that there is, in bytes: the most there was.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
 }
 
 impl ResourceLimiter for Guard {

@@ -11,6 +11,8 @@ pub enum LoadStep {
     Read,
     /// Comparing its SHA-256.
     Digest,
+    /// Verifying who signed it.
+    Signature,
     /// Compiling it.
     Compile,
     /// Comparing what it imports with what it is granted.
@@ -33,6 +35,7 @@ impl fmt::Display for LoadStep {
             Self::Manifest => "manifest",
             Self::Read => "read",
             Self::Digest => "digest",
+            Self::Signature => "signature",
             Self::Compile => "compile",
             Self::Imports => "imports",
             Self::Version => "version",

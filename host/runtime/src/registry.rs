@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use keygate_core::access::{AccessRequest, Decision};
+use keygate_core::access::Decision;
+use keygate_core::access::question::Question;
 use keygate_core::backend::CryptoBackend;
 use keygate_core::ports::{Backends, BoxFuture, PolicyGate};
 
@@ -82,10 +84,10 @@ impl Registry {
 }
 
 impl PolicyGate for Registry {
-    fn decide<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
+    fn decide<'a>(&'a self, question: &'a Question, timeout: Option<Duration>) -> BoxFuture<'a, Decision> {
         Box::pin(async move {
             let live = self.live();
-            chain::decide(&live.generation.chain, request).await
+            chain::decide(&live.generation.chain, live.number, question, timeout).await
         })
     }
 }

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use keygate_core::access::question::Question;
 use keygate_core::backend::{BackendError, Call, CryptoBackend};
 use keygate_core::ports::{Backends, PolicyGate};
 
 use crate::backend::WasmBackend;
 use crate::cache::CodeCache;
 use crate::chain::Rule;
+use crate::chain::explain::{self, Explanation};
 use crate::engine::{EngineError, EngineRoom, RuntimeConfig};
 use crate::host::HostServices;
 use crate::load_error::{LoadError, LoadStep, nearest};
-use crate::loader::{Loaded, Loader, PROBE_TIMEOUT};
-use crate::manifest::{Manifest, PluginManifest};
-use crate::registry::{Generation, PluginInfo, Registry};
+use crate::loader::{Loaded, Loader, PROBE_TIMEOUT, Trust};
+use crate::manifest::{ChainEntry, Manifest, PluginManifest};
+use crate::measure::Meter;
+use crate::registry::{Generation, Numbered, PluginInfo, Registry};
 
 /// Runs plugins. One a process: it reserves address space for every sandbox there can be.
 pub struct Runtime {
@@ -34,7 +37,20 @@ impl Runtime {
     /// # Errors
     /// When this machine cannot give what the pool needs.
     pub fn new(config: RuntimeConfig, services: HostServices) -> Result<Self, EngineError> {
-        let room = Arc::new(EngineRoom::new(&config)?);
+        Self::in_room(EngineRoom::new(&config)?, &config, services)
+    }
+
+    /// A runtime whose sandboxes are measured.
+    pub(crate) fn metered(
+        config: RuntimeConfig,
+        services: HostServices,
+        meter: Arc<Meter>,
+    ) -> Result<Self, EngineError> {
+        Self::in_room(EngineRoom::metered(&config, Some(meter))?, &config, services)
+    }
+
+    fn in_room(room: EngineRoom, config: &RuntimeConfig, services: HostServices) -> Result<Self, EngineError> {
+        let room = Arc::new(room);
         let cache = config.cache_dir.as_deref().and_then(|dir| {
             CodeCache::open(dir, &room.engine, &*services.entropy)
                 .map_err(|why| tracing::warn!(dir = %dir.display(), %why, "the code cache is not used"))
@@ -59,11 +75,13 @@ impl Runtime {
     /// Everything that is wrong: one plugin's failure does not hide another's.
     pub async fn load(&self, manifest: &Manifest) -> Result<Generation, Vec<LoadError>> {
         let mut errors = duplicates(manifest);
+        let (trust, untrusted) = Trust::read(manifest);
+        errors.extend(untrusted);
         let loader = Loader {
             room: &self.room,
             cache: self.cache.as_ref(),
             services: &self.services,
-            require_digest: manifest.require_digest,
+            trust: &trust,
             snapshots: self.snapshots,
         };
         let mut loaded = BTreeMap::new();
@@ -112,6 +130,18 @@ impl Runtime {
         answers
     }
 
+    /// Asks the chain of the live generation a question in order to show what each of its rules says to it, those that
+    /// the gateway would not have asked too.
+    pub async fn explain(&self, question: &Question) -> Explanation {
+        let live = self.registry.live();
+        explain::explain(&live.generation.chain, live.number, question).await
+    }
+
+    /// The live generation.
+    pub(crate) fn live(&self) -> Arc<Numbered> {
+        self.registry.live()
+    }
+
     /// The number of the live generation; 0 before there is one.
     pub fn generation(&self) -> u64 {
         self.registry.live().number
@@ -135,14 +165,23 @@ fn duplicates(manifest: &Manifest) -> Vec<LoadError> {
     };
     twice("plugin", &mut manifest.plugins.iter().map(|p| p.name.as_str()));
     twice("backend", &mut manifest.backends.iter().map(|b| b.name.as_str()));
-    twice("rule in the policy chain", &mut manifest.policy.chain.iter().map(String::as_str));
+    let chain = &manifest.policy.chain;
+    for (i, place) in chain.iter().enumerate() {
+        let again = |earlier: &ChainEntry| earlier.rule == place.rule && earlier.scope.is_same(&place.scope);
+        if chain[..i].iter().any(again) {
+            let problem = "it stands twice in the policy chain, to be asked about the same";
+            let mend = "remove one, or give each a scope of its own";
+            errors.push(LoadError::new(&place.rule, LoadStep::Bind, problem, mend));
+        }
+    }
     errors
 }
 
 /// Plugins that would be loaded for nobody. A rule that is not in the chain protects nothing, and nobody would notice.
 fn unused(manifest: &Manifest) -> impl Iterator<Item = LoadError> {
     let asked = |entry: &&PluginManifest| {
-        manifest.policy.chain.contains(&entry.name) || manifest.backends.iter().any(|b| b.plugin == entry.name)
+        manifest.policy.chain.iter().any(|place| place.rule == entry.name)
+            || manifest.backends.iter().any(|b| b.plugin == entry.name)
     };
     manifest.plugins.iter().filter(move |entry| !asked(entry)).map(|entry| {
         let place = if entry.world.is_backend() { "a `[[backends]]` entry" } else { "`chain` in `[policy]`" };
@@ -165,18 +204,27 @@ fn bind(manifest: &Manifest, loaded: &BTreeMap<&str, Loaded>, errors: &mut Vec<L
             backends.insert(place.name.clone(), Arc::new(backend));
         }
     }
-    let mut chain = Vec::new();
-    for name in &manifest.policy.chain {
-        let entry = entry(name);
-        if let Some(error) = misplaced(entry, name, name, false, &names) {
-            errors.push(error);
-        } else if let (Some(Loaded::Rule(plugin, description)), Some(entry)) = (loaded.get(name.as_str()), entry) {
-            let (plugin, description) = (Arc::clone(plugin), description.clone());
-            chain.push(Rule { plugin, description, mode: entry.mode });
-        }
-    }
+    let chain = chain(manifest, loaded, errors);
     let plugins = names.iter().filter_map(|name| loaded.get(name)).map(info).collect();
     Generation { plugins, backends, chain }
+}
+
+/// Gives each rule its place in the chain.
+fn chain(manifest: &Manifest, loaded: &BTreeMap<&str, Loaded>, errors: &mut Vec<LoadError>) -> Vec<Rule> {
+    let names: Vec<&str> = manifest.plugins.iter().map(|p| p.name.as_str()).collect();
+    let places = &manifest.policy.chain;
+    let mut chain = Vec::new();
+    for (i, ChainEntry { rule, scope }) in places.iter().enumerate() {
+        let entry = manifest.plugins.iter().find(|p| p.name == *rule);
+        if let Some(error) = misplaced(entry, rule, rule, false, &names) {
+            errors.push(error);
+        } else if let (Some(Loaded::Rule(plugin, description)), Some(entry)) = (loaded.get(rule.as_str()), entry) {
+            let (plugin, description) = (Arc::clone(plugin), description.clone());
+            let before = places[..i].iter().filter(|place| place.rule == *rule).map(|place| place.scope.clone());
+            chain.push(Rule { plugin, description, mode: entry.mode, scope: scope.clone(), before: before.collect() });
+        }
+    }
+    chain
 }
 
 /// Why a plugin cannot have the place that it is given.

@@ -15,8 +15,10 @@ use crate::faults::{CallError, Failure, failed, uninstantiated};
 use crate::host::HostServices;
 use crate::host::log::Spoken;
 use crate::host::random::Portion;
+use crate::host::wasi::Wasi;
 use crate::limits::Guard;
 use crate::manifest::{Grants, PluginLimits, World};
+use crate::measure::Meter;
 
 /// Epochs stop a guest's own code, at a tick. This much after its deadline a call is given up whatever it is doing: the
 /// host's own functions are no guest's code.
@@ -68,17 +70,20 @@ pub(crate) struct State {
     pub(crate) guard: Guard,
     pub(crate) spoken: Spoken,
     pub(crate) random: Portion,
+    pub(crate) wasi: Wasi,
+    pub(crate) time: Time,
 }
 
-impl State {
-    /// The last line that the guest logged as an error.
-    pub(crate) fn last_words(&self) -> Option<&str> {
-        self.spoken.last_error.as_deref()
-    }
+/// The time of a sandbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    pub(crate) born: Instant,
+    pub(crate) until: Instant,
 }
 
 impl Drop for State {
     fn drop(&mut self) {
+        self.say_the_rest();
         if self.spoken.dropped > 0 {
             let (plugin, request, dropped) = (self.facts.name.as_str(), self.request_id.as_str(), self.spoken.dropped);
             tracing::warn!(target: "keygate::plugin", plugin, request, dropped, "the plugin logged too many lines");
@@ -95,8 +100,14 @@ pub(crate) fn store(room: &EngineRoom, facts: &Arc<Facts>, request_id: &str, unt
         guard: Guard::new(facts.limits.memory),
         spoken: Spoken::default(),
         random: Portion::default(),
+        wasi: Wasi::default(),
+        time: Time { born: Instant::now(), until },
     };
     let mut store = Store::new(&room.engine, state);
+    if room.counts_instructions() {
+        // All there can be, which is never used up: it is there to be counted.
+        let _ = store.set_fuel(u64::MAX);
+    }
     store.limiter(|state| &mut state.guard);
     store.set_hostcall_fuel(facts.limits.output);
     // At every tick the guest lets other calls go on, until its time is up.
@@ -171,7 +182,7 @@ impl<C: Contract> Plugin<C> {
             let message = format!("it no longer takes its settings: {}", refused.message);
             return Err(CallError::Fault(self.facts.fault(CONFIGURE, FaultKind::Output, message)));
         }
-        sandbox.store.data_mut().phase = Phase::Working;
+        sandbox.store.data_mut().begin();
         Ok(sandbox)
     }
 
@@ -197,7 +208,7 @@ impl<C: Contract> Plugin<C> {
             Ok(guest) => guest,
             Err(failure) => return Err(uninstantiated(&failure, store.data(), function)),
         };
-        Ok(Sandbox { guest, store, until, function, _place: place })
+        Ok(Sandbox { guest, store, until, function, meter: self.room.meter.clone(), _place: place })
     }
 }
 
@@ -208,8 +219,18 @@ pub(crate) struct Sandbox<C: Contract> {
     pub(crate) store: Store<State>,
     pub(crate) until: Instant,
     function: &'static str,
+    meter: Option<Arc<Meter>>,
     // Last, so that the place is free only once the store is gone.
     _place: Place,
+}
+
+impl<C: Contract> Drop for Sandbox<C> {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            let instructions = self.store.get_fuel().ok().map(|left| u64::MAX - left);
+            meter.note(self.store.data().guard.held(), instructions);
+        }
+    }
 }
 
 impl<C: Contract> Sandbox<C> {
@@ -221,6 +242,11 @@ impl<C: Contract> Sandbox<C> {
     /// What a call into the sandbox came to.
     pub(crate) fn outcome<T>(&self, outcome: Result<T, Failure>) -> Result<T, CallError> {
         outcome.map_err(|failure| failed(&failure, self.store.data(), self.function))
+    }
+
+    /// Stops the clocks that a rule may have by its grant `wasi-minimal`, at the time of the question.
+    pub(crate) fn stand_at(&mut self, now_unix_ms: u64) {
+        self.store.data_mut().stand_at(now_unix_ms);
     }
 
     /// Calls `configure`. What goes wrong goes wrong there, whatever the sandbox was made for.

@@ -6,6 +6,7 @@ mod support;
 
 use std::net::IpAddr;
 
+use keygate_core::access::question::Question;
 use keygate_core::access::{
     AccessRequest, Action, Answer, Decision, Denial, DenialKind, Endpoint, Network, Principal, PrincipalKind,
     RoleAssignment, Verdict,
@@ -82,11 +83,10 @@ impl Ask<'_> {
             policies: &policies,
             key_name: Some("my-key"),
             network: &self.network,
-            timeout: None,
             now: NOW,
             attributes: &attributes,
         };
-        runtime.gate().decide(&request).await
+        runtime.gate().decide(&Question::from(&request), None).await
     }
 
     /// The kind and the code of the denial; `None`: it is allowed.

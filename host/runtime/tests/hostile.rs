@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use keygate_core::access::question::Question;
 use keygate_core::access::{AccessRequest, Action, Answer, Decision, Network, Principal, PrincipalKind, Verdict};
 use keygate_core::backend::{BackendError, BackendResult, Call, CryptoBackend};
 use keygate_core::clock::Timestamp;
 use keygate_core::error::{Fault, FaultKind};
 use keygate_core::ids::InstanceId;
 use keygate_core::policy::InstancePolicies;
-use keygate_runtime::manifest::Manifest;
+use keygate_runtime::manifest::{ChainEntry, Manifest};
 use keygate_runtime::{Runtime, RuntimeConfig};
 use serde_json::{Value, json};
 use support::{
@@ -396,11 +397,10 @@ async fn decide_within(runtime: &Runtime, timeout: Option<Duration>) -> Decision
         key_name: None,
         policies: &InstancePolicies::default(),
         network: &network,
-        timeout,
         now: Timestamp::from_unix_ms(1_800_000_000_000),
         attributes: &[],
     };
-    runtime.gate().decide(&request).await
+    runtime.gate().decide(&Question::from(&request), timeout).await
 }
 
 #[tokio::test]
@@ -414,7 +414,7 @@ async fn a_rule_that_fails_denies_and_one_that_is_only_monitored_does_not() {
     let all = manifest(&entries);
     let with_chain = |chain: &[&str]| {
         let mut manifest: Manifest = all.clone();
-        manifest.policy.chain = chain.iter().map(|name| (*name).to_owned()).collect();
+        manifest.policy.chain = chain.iter().copied().map(ChainEntry::everywhere).collect();
         manifest.plugins.retain(|plugin| chain.contains(&plugin.name.as_str()));
         manifest
     };

@@ -6,34 +6,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use keygate_runtime::manifest::{BackendManifest, Manifest};
+use keygate_runtime::manifest::{BackendManifest, ChainEntry, Manifest};
 use serde_json::{Value, json};
-use support::{aes_gcm, built, manifest, refused, runtime};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::{ManglingAndAbi, Resolve};
-
-/// A component that does nothing, for the world `guest` of a text that may use the packages of `wit/`.
-fn component(dir: &Path, text: &str) -> PathBuf {
-    let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-    for package in ["host", "crypto", "policy"] {
-        resolve.push_path(wit.join(package)).unwrap();
-    }
-    encoded(dir, resolve, text)
-}
-
-/// The same, of a text that stands alone.
-fn component_of_its_own(dir: &Path, text: &str) -> PathBuf {
-    encoded(dir, Resolve::default(), text)
-}
-
-fn encoded(dir: &Path, mut resolve: Resolve, text: &str) -> PathBuf {
-    let package = resolve.push_str("test.wit", text).unwrap();
-    let world = resolve.select_world(&[package], Some("guest")).unwrap();
-    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, true).unwrap();
-    write(dir, "x.wasm", &ComponentEncoder::default().module(&module).unwrap().encode().unwrap())
-}
+use support::{aes_gcm, built, component, component_of_its_own, manifest, refused, runtime};
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = dir.join(name);
@@ -201,7 +176,10 @@ async fn a_digest_is_compared_with_the_bytes_that_are_run() {
     let mut strict = manifest(&[entry.clone()]);
     strict.require_digest = true;
     let told = refused(&runtime, &strict).await;
-    assert!(told.contains("digest: neither `sha256` nor `sha256_file` is given; once you trust"), "{told}");
+    assert!(
+        told.contains("digest: neither `sha256` nor `sha256_file` nor `signed_by` is given; once you trust"),
+        "{told}"
+    );
 
     entry["sha256"] = json!("00".repeat(32));
     let told = refused(&runtime, &manifest(&[entry.clone()])).await;
@@ -235,7 +213,7 @@ async fn everything_wrong_is_told_at_once() {
         entry("garbage", &garbage, "policy-rule", &json!({})),
         entry("access", &built("access"), "policy-rule", &json!({ "log": true })),
     ]);
-    manifest.policy.chain.extend(["acess".to_owned(), "aes-gcm".to_owned(), "access".to_owned()]);
+    manifest.policy.chain.extend(["acess", "aes-gcm", "access"].map(ChainEntry::everywhere));
     manifest.backends.push(BackendManifest { name: "soft".to_owned(), plugin: "access".to_owned() });
     manifest.backends.push(BackendManifest { name: "hard".to_owned(), plugin: "softhsm".to_owned() });
     let told = refused(&runtime(), &manifest).await;
@@ -245,7 +223,7 @@ async fn everything_wrong_is_told_at_once() {
         "plugin `garbage`: compile: ",
         "plugin `acess`: bind: a rule of the policy chain is to be the plugin `acess`, and there is none of this name; did you mean `access`?",
         "plugin `aes-gcm`: bind: a rule of the policy chain is to be the plugin `aes-gcm`, whose world is `software-backend`",
-        "plugin `access`: bind: there is more than one rule in the policy chain of this name",
+        "plugin `access`: bind: it stands twice in the policy chain, to be asked about the same; remove one, or give each a scope",
         "plugin `soft`: bind: a backend is to be the plugin `access`, whose world is `policy-rule`",
         "plugin `hard`: bind: a backend is to be the plugin `softhsm`, and there is none of this name",
     ] {

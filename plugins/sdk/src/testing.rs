@@ -11,6 +11,36 @@ use zeroize::Zeroizing;
 use crate::host::log::Level;
 use crate::host::random::MAX_BYTES;
 use crate::host::secrets;
+use crate::rule::{Endpoint, Network, Principal, PrincipalKind, Request, Target};
+
+/// A question in which only the action is of interest: a user without roles or address asks at the epoch, about no key.
+/// Fill in what a test is about: `Request { now_unix_ms: 7, ..request("kms.secrets.wrap") }`.
+pub fn request(action: &str) -> Request {
+    let principal = Principal {
+        id: "IBMid-someone".to_owned(),
+        kind: PrincipalKind::User,
+        service_name: None,
+        account: "0123456789abcdef0123456789abcdef".to_owned(),
+        assignments: Vec::new(),
+        attributes: Vec::new(),
+    };
+    let target = Target {
+        instance_id: "00000000-0000-4000-8000-000000000001".to_owned(),
+        key_ring: None,
+        key: None,
+        key_name: None,
+        instance_policies: Vec::new(),
+    };
+    Request {
+        request_id: "test".to_owned(),
+        action: action.to_owned(),
+        principal,
+        target,
+        network: Network { address: None, endpoint: Endpoint::Public },
+        now_unix_ms: 0,
+        attributes: Vec::new(),
+    }
+}
 
 /// A line that the plugin logged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,16 +1,15 @@
 //! Between the contracts' types and the domain's. Nothing that comes from a guest is believed: what is out of the bounds
 //! that the WIT sets does not get through here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keygate_core::access::{
-    AccessRequest, Denial, DenialKind, Endpoint, Obligation, Principal, PrincipalKind, RoleAssignment,
-};
+use keygate_core::access::question::{AssignmentFacts, CallerKind, KeyFacts, PolicyFacts, PrincipalFacts, Question};
+use keygate_core::access::{Denial, DenialKind, Endpoint, Obligation};
 use keygate_core::backend::{
     BackendDescription, BackendError, ImportEnvelope, ImportRejection, Imported, KeyIdentity, KeyPair, KeySpec,
 };
-use keygate_core::key::{Key, KeyKind, KeyState};
-use keygate_core::policy::InstancePolicy;
+use keygate_core::key::{KeyKind, KeyState};
 
 use super::crypto::keygate::crypto::types as c;
 use super::policy::keygate::policy::types as p;
@@ -189,24 +188,24 @@ pub(crate) enum Decided {
     Deny(Denial),
 }
 
-/// Checks a rule's answer.
-pub(crate) fn decision(decision: p::Decision) -> Checked<Decided> {
+/// Checks the answer of the rule of this name.
+pub(crate) fn decision(decision: p::Decision, rule: &str) -> Checked<Decided> {
     match decision {
         p::Decision::Abstain => Ok(Decided::Abstain),
         p::Decision::Allow(obligations) => {
             if obligations.len() > 16 {
                 return Err(format!("there are {} obligations; 16 is the most", obligations.len()));
             }
-            obligations.into_iter().map(obligation).collect::<Checked<_>>().map(Decided::Allow)
+            obligations.into_iter().map(|o| obligation(o, rule)).collect::<Checked<_>>().map(Decided::Allow)
         }
         p::Decision::Deny(denial) => self::denial(denial).map(Decided::Deny),
     }
 }
 
-fn obligation(o: p::Obligation) -> Checked<Obligation> {
+fn obligation(o: p::Obligation, rule: &str) -> Checked<Obligation> {
     word("an obligation's name", &o.name)?;
     within("an obligation's value", o.value.len(), 0, 1_024)?;
-    Ok(Obligation { name: o.name, value: o.value })
+    Ok(Obligation { rule: rule.to_owned(), name: o.name, value: o.value })
 }
 
 fn denial(d: p::Denial) -> Checked<Denial> {
@@ -229,65 +228,67 @@ pub(crate) fn rule_error(text: &str) -> String {
 }
 
 /// The question, as rules read it.
-pub(crate) fn request(r: &AccessRequest<'_>) -> p::Request {
+pub(crate) fn request(q: &Question) -> p::Request {
     p::Request {
-        request_id: r.request_id.to_owned(),
-        action: r.action.iam().to_owned(),
-        principal: principal(r.principal),
+        request_id: q.request_id.clone(),
+        action: q.action.clone(),
+        principal: principal(&q.principal),
         target: p::Target {
-            instance_id: r.instance.to_string(),
-            key_ring: r.key_ring.map(|ring| ring.as_str().to_owned()),
-            key: r.key.map(key_facts),
-            key_name: r.key_name.map(str::to_owned),
-            instance_policies: r.policies.enabled().map(instance_policy).collect(),
+            instance_id: q.target.instance_id.clone(),
+            key_ring: q.target.key_ring.clone(),
+            key: q.target.key.as_ref().map(key_facts),
+            key_name: q.target.key_name.clone(),
+            instance_policies: q.target.instance_policies.iter().map(instance_policy).collect(),
         },
         network: p::Network {
-            address: r.network.address.map(|address| address.to_string()),
-            endpoint: match r.network.endpoint {
+            address: q.network.address.clone(),
+            endpoint: match q.network.endpoint {
                 Endpoint::Public => p::Endpoint::Public,
                 Endpoint::Private => p::Endpoint::Private,
             },
         },
-        now_unix_ms: r.now.unix_ms(),
-        attributes: r.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        now_unix_ms: q.now.unix_ms(),
+        attributes: pairs(&q.attributes),
     }
 }
 
-fn principal(principal: &Principal) -> p::Principal {
-    let (kind, service_name) = match &principal.kind {
-        PrincipalKind::User => (p::PrincipalKind::User, None),
-        PrincipalKind::Service { name } => (p::PrincipalKind::Service, Some(name.clone())),
-    };
+fn pairs(facts: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    facts.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn principal(principal: &PrincipalFacts) -> p::Principal {
     p::Principal {
         id: principal.id.clone(),
-        kind,
-        service_name,
+        kind: match principal.kind {
+            CallerKind::User => p::PrincipalKind::User,
+            CallerKind::Service => p::PrincipalKind::Service,
+        },
+        service_name: principal.service_name.clone(),
         account: principal.account.clone(),
         assignments: principal.assignments.iter().map(assignment).collect(),
-        attributes: principal.attributes.clone(),
+        attributes: pairs(&principal.attributes),
     }
 }
 
-fn assignment(a: &RoleAssignment) -> p::RoleAssignment {
+fn assignment(a: &AssignmentFacts) -> p::RoleAssignment {
     p::RoleAssignment {
         roles: a.roles.clone(),
-        instance_id: a.instance.map(|instance| instance.to_string()),
-        key_ring: a.key_ring.as_ref().map(|ring| ring.as_str().to_owned()),
+        instance_id: a.instance_id.clone(),
+        key_ring: a.key_ring.clone(),
         resource_type: a.resource_type.clone(),
         resource_id: a.resource_id.clone(),
     }
 }
 
-fn instance_policy(policy: &InstancePolicy) -> p::InstancePolicy {
-    let attributes = policy.attributes.pairs().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    p::InstancePolicy { kind: policy.kind.as_str().to_owned(), attributes }
+fn instance_policy(policy: &PolicyFacts) -> p::InstancePolicy {
+    p::InstancePolicy { kind: policy.kind.clone(), attributes: policy.attributes.clone() }
 }
 
-fn key_facts(key: &Key) -> p::KeyFacts {
+fn key_facts(key: &KeyFacts) -> p::KeyFacts {
     p::KeyFacts {
-        id: key.id.to_string(),
+        id: key.id.clone(),
         name: key.name.clone(),
-        aliases: key.alias_names().map(|alias| alias.as_str().to_owned()).collect(),
+        aliases: key.aliases.clone(),
         tags: key.tags.clone(),
         kind: match key.kind {
             KeyKind::Root => p::KeyKind::Root,
@@ -301,14 +302,14 @@ fn key_facts(key: &Key) -> p::KeyFacts {
             KeyState::Destroyed => p::KeyState::Destroyed,
         },
         imported: key.imported,
-        created_unix_ms: key.created_at.unix_ms(),
+        created_unix_ms: key.created.unix_ms(),
         created_by: key.created_by.clone(),
-        last_rotated_unix_ms: key.rotated_at.map(|at| at.unix_ms()),
-        expires_unix_ms: key.expires_at.map(|at| at.unix_ms()),
-        dual_auth_delete: key.needs_dual_auth(),
-        deletion_authorization: key.authorization.as_ref().map(|authorization| p::DeletionAuthorization {
-            by: authorization.given.by.clone(),
-            expires_unix_ms: authorization.lapses_at.unix_ms(),
-        }),
+        last_rotated_unix_ms: key.last_rotated.map(|at| at.unix_ms()),
+        expires_unix_ms: key.expires.map(|at| at.unix_ms()),
+        dual_auth_delete: key.dual_auth_delete,
+        deletion_authorization: key
+            .deletion_authorization
+            .as_ref()
+            .map(|first| p::DeletionAuthorization { by: first.by.clone(), expires_unix_ms: first.expires.unix_ms() }),
     }
 }

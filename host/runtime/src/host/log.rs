@@ -1,5 +1,7 @@
 //! `keygate:host/log`: lines for the operator.
 
+use std::collections::VecDeque;
+
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::open::keygate::host::log as wit;
@@ -8,10 +10,14 @@ use crate::sandbox::State;
 
 /// The bounds of `wit/host/log.wit`.
 const MAX_LINES: u32 = 64;
-const MAX_MESSAGE: usize = 4_096;
+pub(super) const MAX_MESSAGE: usize = 4_096;
 const MAX_FIELDS: usize = 16;
 const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 1_024;
+/// How much of what was written to standard error is remembered, in bytes.
+const MAX_COMPLAINTS: usize = 512;
+/// What stands between its lines when they are told as one.
+const JOIN: &str = " | ";
 
 /// What a sandbox has said.
 #[derive(Default)]
@@ -21,6 +27,33 @@ pub(crate) struct Spoken {
     pub(crate) dropped: u32,
     /// The last line of level `error`: what a panic hook says before the trap.
     pub(crate) last_error: Option<String>,
+    /// The last lines written to standard error, where there is one: what interpreters say of an error that nobody
+    /// caught.
+    complaints: VecDeque<String>,
+}
+
+impl Spoken {
+    /// Takes note of a line written to standard error.
+    pub(super) fn complaint(&mut self, line: &str) {
+        self.complaints.push_back(tidy(line, MAX_COMPLAINTS));
+        while self.complaints.iter().map(|line| line.len() + JOIN.len()).sum::<usize>() > MAX_COMPLAINTS
+            && self.complaints.len() > 1
+        {
+            self.complaints.pop_front();
+        }
+    }
+
+    /// The last that the guest said before it failed: its last line of level `error`, or else the last lines of its
+    /// standard error, of which the very last may have no end.
+    pub(crate) fn last_words(&self, unended: &str) -> Option<String> {
+        let complaints = || {
+            let last = tidy(unended.trim(), MAX_COMPLAINTS);
+            let lines = self.complaints.iter().map(|line| line.trim()).chain([last.as_str()]);
+            let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+            (!lines.is_empty()).then(|| lines.join(JOIN))
+        };
+        self.last_error.clone().or_else(complaints)
+    }
 }
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -32,22 +65,25 @@ impl wit::Host for State {
         if matches!(level, wit::Level::Error) {
             self.spoken.last_error = Some(tidy(&message, MAX_MESSAGE));
         }
-        if self.spoken.lines >= MAX_LINES {
-            self.spoken.dropped += 1;
-            return Ok(());
-        }
-        self.spoken.lines += 1;
-        let Line { message, fields, cut } = Line::new(&message, &fields);
-        let (plugin, request) = (self.facts.name.as_str(), self.request_id.as_str());
-        match level {
-            wit::Level::Debug => {
-                tracing::debug!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}");
-            }
-            wit::Level::Info => tracing::info!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}"),
-            wit::Level::Warn => tracing::warn!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}"),
-            wit::Level::Error => tracing::error!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}"),
-        }
+        emit(self, level, &message, &fields);
         Ok(())
+    }
+}
+
+/// Puts a line into the log, unless there were too many.
+pub(super) fn emit(state: &mut State, level: wit::Level, message: &str, fields: &[(String, String)]) {
+    if state.spoken.lines >= MAX_LINES {
+        state.spoken.dropped += 1;
+        return;
+    }
+    state.spoken.lines += 1;
+    let Line { message, fields, cut } = Line::new(message, fields);
+    let (plugin, request) = (state.facts.name.as_str(), state.request_id.as_str());
+    match level {
+        wit::Level::Debug => tracing::debug!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}"),
+        wit::Level::Info => tracing::info!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}"),
+        wit::Level::Warn => tracing::warn!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}"),
+        wit::Level::Error => tracing::error!(target: "keygate::plugin", plugin, request, cut, %fields, "{message}"),
     }
 }
 

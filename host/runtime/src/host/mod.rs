@@ -5,11 +5,12 @@ pub(crate) mod clock;
 pub(crate) mod log;
 pub(crate) mod random;
 pub(crate) mod secrets;
+pub(crate) mod wasi;
 
 use std::sync::Arc;
 
 use keygate_core::ports::{Clock, Entropy};
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 
 use crate::faults::HostCallRefused;
 use crate::manifest::Grants;
@@ -34,7 +35,7 @@ pub(crate) const VERSION: &str = "0.1.0";
 pub(crate) const CAPABILITIES: [&str; 4] = ["log", "random", "secrets", "clock"];
 
 /// Links a plugin with what it is granted.
-pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants, component: &Component) -> wasmtime::Result<()> {
     if grants.has("log") {
         log::link(linker)?;
     }
@@ -46,6 +47,9 @@ pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants) -> wasmtime::Res
     }
     if grants.has("clock") {
         clock::link(linker)?;
+    }
+    if grants.has(wasi::GRANT) {
+        wasi::link(linker, component)?;
     }
     Ok(())
 }
@@ -106,14 +110,29 @@ pub(crate) mod tests {
         }
     }
 
-    /// A store with every grant in which nothing has run.
+    /// A backend's store with every grant in which nothing has run.
     pub(crate) fn idle() -> Store<State> {
+        idle_in(World::SoftwareBackend)
+    }
+
+    /// A rule's.
+    pub(crate) fn idle_rule() -> Store<State> {
+        idle_in(World::PolicyRule)
+    }
+
+    fn idle_in(world: World) -> Store<State> {
         let room = EngineRoom::new(&RuntimeConfig { max_sandboxes: 1, ..RuntimeConfig::default() }).unwrap();
         let facts = Arc::new(Facts {
             name: "x".to_owned(),
             digest: String::new(),
-            world: World::SoftwareBackend,
-            grants: Grants { log: true, random: true, clock: true, secrets: vec!["kek".to_owned()] },
+            world,
+            grants: Grants {
+                log: true,
+                random: true,
+                clock: true,
+                wasi_minimal: true,
+                secrets: vec!["kek".to_owned()],
+            },
             limits: PluginLimits { memory: 100, ..PluginLimits::default() },
             settings: "{}".to_owned(),
             services: HostServices { secrets: Arc::new(Same), entropy: Arc::new(Same), clock: Arc::new(Same) },
@@ -135,7 +154,7 @@ pub(crate) mod tests {
             let refused = error.downcast_ref::<HostCallRefused>().unwrap();
             assert!(refused.0.contains("in `configure`, which may call nothing but `log`"), "{refused}");
         }
-        state.phase = Phase::Working;
+        state.begin();
         assert_eq!(state.now_unix_ms().unwrap(), 5);
         assert_eq!(state.current("kek".to_owned()).unwrap().unwrap().value, [1; 32]);
         assert!(state.current("other".to_owned()).unwrap().is_err());

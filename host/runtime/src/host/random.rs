@@ -50,14 +50,25 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 fn bytes(state: &mut State, len: u32) -> Result<Arc<Vec<u8>>, HostCallRefused> {
     super::only_at_work(state, "random.bytes")?;
-    if len > PER_CALL {
+    let len = portion(state, len.into())?;
+    draw(state, len)
+}
+
+/// Takes so many bytes from what the sandbox may have.
+pub(super) fn portion(state: &mut State, len: u64) -> Result<usize, HostCallRefused> {
+    let Some(some) = u32::try_from(len).ok().filter(|len| *len <= PER_CALL) else {
         return Err(HostCallRefused(format!("it asked for {len} random bytes at once; {PER_CALL} is the most")));
-    }
-    if state.random.spent + len > PER_SANDBOX {
+    };
+    if state.random.spent + some > PER_SANDBOX {
         return Err(HostCallRefused(format!("it asked for more than {PER_SANDBOX} random bytes in one call")));
     }
-    state.random.spent += len;
-    let mut bytes = vec![0; len as usize];
+    state.random.spent += some;
+    Ok(some as usize)
+}
+
+/// Bytes of the host's generator.
+pub(super) fn draw(state: &mut State, len: usize) -> Result<Arc<Vec<u8>>, HostCallRefused> {
+    let mut bytes = vec![0; len];
     state.facts.services.entropy.fill(&mut bytes).map_err(|e| HostCallRefused(e.to_string()))?;
     state.random.wipe();
     let bytes = Arc::new(bytes);

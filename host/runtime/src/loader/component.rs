@@ -6,24 +6,31 @@ use wasmtime::component::types::ComponentItem;
 
 use super::load_error;
 use crate::contract::{BackendContract, Contract, RuleContract};
-use crate::host::{CAPABILITIES, VERSION};
+use crate::host::{CAPABILITIES, VERSION, wasi};
 use crate::load_error::{LoadError, LoadStep, list};
-use crate::manifest::World;
+use crate::manifest::{Grants, World};
 use crate::sandbox::Facts;
 
+/// The mend of WASI without its grant.
+const WASI_MEND: &str = "build it without WASI (Rust: for wasm32-unknown-unknown), or, where its language needs it, add `wasi-minimal = true` \
+     to its grants";
+
 /// The mend of what only the plugin's author can mend.
-pub(super) const REBUILD: &str = "build the plugin again from the WIT files of this gateway's version";
+pub(crate) const REBUILD: &str = "build the plugin again from the WIT files of this gateway's version";
 
 /// Checks imports against grants, and versions against what this host knows. Finds everything at once.
 pub(super) fn check<C: Contract>(engine: &Engine, facts: &Facts, component: &Component) -> Result<(), Vec<LoadError>> {
     let ty = component.component_type();
-    let mut errors = Vec::new();
-    for (name, import) in ty.imports(engine) {
-        if wants_something(engine, &import.ty) {
-            errors.extend(import_error(facts, name));
-        }
+    let wanted = ty.imports(engine).filter(|(_, import)| wants_something(engine, &import.ty)).map(|(name, _)| name);
+    // Toolchains put WASI in by the dozen: they are one thing to be granted, and one error.
+    let (wasi, other): (Vec<&str>, Vec<&str>) = wanted.partition(|name| wasi::interface(name).is_some());
+    let mut errors: Vec<LoadError> = other.into_iter().filter_map(|name| import_error(facts, name)).collect();
+    if let Some(first) = wasi.first().filter(|_| !facts.grants.has(wasi::GRANT)) {
+        errors.push(load_error(facts, LoadStep::Imports, ungranted_wasi(first, wasi.len()), WASI_MEND));
     }
-    let exports: Vec<String> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    // A component that a snapshot is to be taken of has something more, put there for that.
+    let exports = ty.exports(engine).map(|(name, _)| name).filter(|name| !name.starts_with("wasmtime:"));
+    let exports: Vec<String> = exports.map(str::to_owned).collect();
     errors.extend(export_error::<C>(facts, &exports));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
@@ -39,33 +46,52 @@ fn wants_something(engine: &Engine, item: &ComponentItem) -> bool {
     }
 }
 
+fn ungranted_wasi(first: &str, count: usize) -> String {
+    match count {
+        1 => format!("it imports `{first}`, which its entry does not grant"),
+        _ => format!("it imports `{first}` and {} more interfaces of WASI, which its entry does not grant", count - 1),
+    }
+}
+
 fn import_error(facts: &Facts, name: &str) -> Option<LoadError> {
+    let (step, problem, mend) = import_problem(facts.world, &facts.grants, name)?;
+    Some(load_error(facts, step, problem, &mend))
+}
+
+/// The capability of this name, also where this version of the gateway cannot grant it.
+pub(crate) fn capability(name: &str) -> Option<&'static str> {
+    CAPABILITIES.into_iter().chain(["pkcs11"]).find(|capability| *capability == name)
+}
+
+/// What is wrong with an import, and its mend.
+pub(crate) fn import_problem(world: World, grants: &Grants, name: &str) -> Option<(LoadStep, String, String)> {
     let (interface, version) = split(name);
-    let capability = interface.strip_prefix("keygate:host/");
-    let Some(capability) = capability.filter(|c| CAPABILITIES.contains(c) || *c == "pkcs11") else {
-        let mend = if interface.starts_with("wasi:") {
-            "build it for wasm32-unknown-unknown, without WASI"
-        } else {
-            "take the import out of the plugin"
-        };
+    if interface.starts_with("wasi:") {
+        if wasi::interface(name).is_some() && grants.has(wasi::GRANT) {
+            return None;
+        }
+        let problem = format!("it imports `{name}`; of WASI, this gateway has the versions 0.2.x");
+        return Some((LoadStep::Version, problem, "build it for WASI 0.2, or without WASI".to_owned()));
+    }
+    let Some(capability) = interface.strip_prefix("keygate:host/").and_then(capability) else {
         let offered = list(CAPABILITIES.map(|c| format!("keygate:host/{c}@{VERSION}")));
         let problem = format!("it imports `{name}`, which this gateway does not offer; offered are {offered}");
-        return Some(load_error(facts, LoadStep::Imports, problem, mend));
+        return Some((LoadStep::Imports, problem, "take the import out of the plugin".to_owned()));
     };
-    if facts.grants.has(capability) {
-        return version_error(facts, "imports", interface, version, VERSION);
+    if !compatible(version, VERSION) {
+        let problem = other_version("imports", interface, version, VERSION);
+        return Some((LoadStep::Version, problem, REBUILD.to_owned()));
     }
-    let problem = format!("it imports `{name}`, which its entry does not grant");
-    let world = facts.world.as_str();
     let mend = match capability {
         "pkcs11" => "use a version of the gateway that can grant `pkcs11`; this one cannot".to_owned(),
-        _ if !facts.world.grantable().contains(&capability) => {
-            format!("take the import out of the plugin; a plugin of world `{world}` cannot be granted it")
+        _ if !world.grantable().contains(&capability) => {
+            format!("take the import out of the plugin; a plugin of world `{}` cannot be granted it", world.as_str())
         }
+        _ if grants.has(capability) => return None,
         "secrets" => "add `secrets = [\"NAME\"]` to its grants, if it should have it".to_owned(),
         other => format!("add `{other} = true` to its grants, if it should have it"),
     };
-    Some(load_error(facts, LoadStep::Imports, problem, &mend))
+    Some((LoadStep::Imports, format!("it imports `{name}`, which its entry does not grant"), mend))
 }
 
 fn export_error<C: Contract>(facts: &Facts, exports: &[String]) -> Option<LoadError> {
@@ -88,13 +114,17 @@ fn version_error(facts: &Facts, verb: &str, interface: &str, version: &str, offe
     if compatible(version, offered) {
         return None;
     }
+    Some(load_error(facts, LoadStep::Version, other_version(verb, interface, version, offered), REBUILD))
+}
+
+/// That an interface is wanted in a version that does not fit the one there is.
+pub(crate) fn other_version(verb: &str, interface: &str, version: &str, offered: &str) -> String {
     let asked = if version.is_empty() { "no version".to_owned() } else { format!("version {version}") };
-    let problem = format!("it {verb} `{interface}` in {asked}; this gateway has version {offered}");
-    Some(load_error(facts, LoadStep::Version, problem, REBUILD))
+    format!("it {verb} `{interface}` in {asked}; this gateway has version {offered}")
 }
 
 /// Whether one version can stand for another: before 1.0.0 the first two numbers are the same.
-fn compatible(version: &str, offered: &str) -> bool {
+pub(crate) fn compatible(version: &str, offered: &str) -> bool {
     let parts = |text: &str| {
         let numbers: Option<Vec<u64>> = text.split('.').map(|part| part.parse().ok()).collect();
         numbers.and_then(|numbers| <[u64; 3]>::try_from(numbers).ok())
@@ -107,7 +137,7 @@ fn compatible(version: &str, offered: &str) -> bool {
 }
 
 /// `package:name/interface@version` in its two halves.
-fn split(name: &str) -> (&str, &str) {
+pub(crate) fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::trust::Trust;
 use crate::load_error::{LoadError, LoadStep};
 use crate::manifest::{DigestSource, PluginManifest};
 
@@ -24,8 +25,8 @@ impl ComponentFile {
     }
 }
 
-/// Reads a plugin's file, compares its digest, and looks whether it is a component at all.
-pub(super) fn read(manifest: &PluginManifest, require_digest: bool) -> Result<ComponentFile, LoadError> {
+/// Reads a plugin's file, compares its digest, verifies its signature, and looks whether it is a component at all.
+pub(super) fn read(manifest: &PluginManifest, trust: &Trust) -> Result<ComponentFile, LoadError> {
     let error = |step, problem: String, mend: &str| LoadError::new(&manifest.name, step, problem, mend);
     let path = &manifest.file;
     let bytes = read_bytes(path).map_err(|e| {
@@ -38,10 +39,10 @@ pub(super) fn read(manifest: &PluginManifest, require_digest: bool) -> Result<Co
         DigestSource::File(list) => Some(listed(list, path).map_err(|problem| {
             error(LoadStep::Digest, problem, "write it with `sha256sum`, with the component's file name in it")
         })?),
-        DigestSource::Absent if require_digest => {
+        DigestSource::Absent if trust.require_digest && manifest.signed_by.is_empty() => {
             return Err(error(
                 LoadStep::Digest,
-                "neither `sha256` nor `sha256_file` is given".to_owned(),
+                "neither `sha256` nor `sha256_file` nor `signed_by` is given".to_owned(),
                 &format!("once you trust the file, add `sha256 = \"{found}\"`"),
             ));
         }
@@ -54,11 +55,12 @@ pub(super) fn read(manifest: &PluginManifest, require_digest: bool) -> Result<Co
             "find out who changed the file; if that was you, correct the digest",
         ));
     }
+    trust.check(manifest, &file.bytes)?;
     kind(&file.bytes).map_err(|(problem, mend)| error(LoadStep::Compile, problem.to_owned(), mend))?;
     Ok(file)
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_COMPONENT {
         return Err(format!("it has {size} bytes; {MAX_COMPONENT} is the most"));
@@ -79,7 +81,7 @@ fn listed(list: &Path, component: &Path) -> Result<String, String> {
 }
 
 /// Whether these bytes are a component, by how they begin.
-fn kind(bytes: &[u8]) -> Result<(), (&'static str, &'static str)> {
+pub(crate) fn kind(bytes: &[u8]) -> Result<(), (&'static str, &'static str)> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err((

@@ -1,14 +1,17 @@
 //! From an entry in `plugins.toml` to a plugin that can be called, a step at a time: read, digest, compile, imports,
 //! version, configure, describe, probe. What goes wrong names the plugin, the step and the mend.
 
-mod component;
-mod file;
+pub(crate) mod component;
+pub(crate) mod file;
 mod proof;
+mod settings;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use keygate_core::backend::{BackendDescription, BackendError, Call, CryptoBackend};
+use keygate_core::error::{Fault, FaultKind};
 use tokio::runtime::Handle;
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -23,12 +26,25 @@ use crate::manifest::{PluginManifest, World};
 use crate::sandbox::{Facts, LOADING, Plugin, Start, State};
 use crate::snapshot;
 use proof::Unproven;
+pub(crate) use trust::Trust;
 
 /// The circumstances of what the host does of its own accord.
 const CALL: Call<'static> = Call { request_id: LOADING, timeout: None };
 
 /// The mend of a fault.
-const FAULT_MEND: &str = "see its log lines, and raise its limits or get a version without this fault";
+fn fault_mend(fault: &Fault) -> &'static str {
+    match fault.kind {
+        FaultKind::Deadline => "raise its `limits.deadline`, or get a version that is faster",
+        FaultKind::Memory => "raise its `limits.memory`, or get a version that takes less",
+        FaultKind::Output => {
+            "get a version that keeps to the contract, or, if it is merely too much, raise `limits.output`"
+        }
+        _ => "see its log lines, and get a version without this fault",
+    }
+}
+
+/// Settings as JSON text, or what is wrong with their files.
+type Settings = Result<String, Vec<LoadError>>;
 
 /// A plugin that has passed every step.
 pub(crate) enum Loaded {
@@ -58,7 +74,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) room: &'a Arc<EngineRoom>,
     pub(crate) cache: Option<&'a Arc<CodeCache>>,
     pub(crate) services: &'a HostServices,
-    pub(crate) require_digest: bool,
+    /// What is believed of components.
+    pub(crate) trust: &'a Trust,
     /// Whether snapshots are taken, where they can be.
     pub(crate) snapshots: bool,
 }
@@ -66,17 +83,31 @@ pub(crate) struct Loader<'a> {
 impl Loader<'_> {
     /// Loads a plugin.
     pub(crate) async fn load(&self, manifest: &PluginManifest) -> Result<Loaded, Vec<LoadError>> {
-        let problems = self.check(manifest);
-        let component = self.read(manifest).await;
-        let (component, facts) = match component {
-            Ok(component) if problems.is_empty() => {
-                let facts = self.facts(manifest, component.hex());
-                (component, facts)
+        let mut problems = self.check(manifest);
+        let read = self.read(manifest).await;
+        match read {
+            Ok((file, Ok(settings))) if problems.is_empty() => {
+                let facts = self.facts(manifest, file.hex(), settings);
+                self.checked(manifest.world, facts, file).await
             }
-            Ok(_) => return Err(problems),
-            Err(unread) => return Err(problems.into_iter().chain([unread]).collect()),
-        };
-        match manifest.world {
+            Ok((_, settings)) => {
+                problems.extend(settings.err().into_iter().flatten());
+                Err(problems)
+            }
+            Err(unread) => {
+                problems.push(unread);
+                Err(problems)
+            }
+        }
+    }
+
+    async fn checked(
+        &self,
+        world: World,
+        facts: Arc<Facts>,
+        component: file::ComponentFile,
+    ) -> Result<Loaded, Vec<LoadError>> {
+        match world {
             World::SoftwareBackend | World::HsmBackend => {
                 let (plugin, description) = self.plugin::<BackendContract>(facts, component).await?;
                 self.probe(&plugin, &description).await?;
@@ -89,10 +120,11 @@ impl Loader<'_> {
         }
     }
 
-    /// The component's bytes, read and hashed off the async workers.
-    async fn read(&self, manifest: &PluginManifest) -> Result<file::ComponentFile, LoadError> {
-        let (entry, require_digest) = (manifest.clone(), self.require_digest);
-        blocking(move || file::read(&entry, require_digest)).await.unwrap_or_else(|why| {
+    /// The component's bytes, read, hashed and verified, and the settings with their files, off the async workers.
+    async fn read(&self, manifest: &PluginManifest) -> Result<(file::ComponentFile, Settings), LoadError> {
+        let (entry, trust) = (manifest.clone(), self.trust.clone());
+        let read = blocking(move || Ok((file::read(&entry, &trust)?, settings::read(&entry))));
+        read.await.unwrap_or_else(|why| {
             Err(LoadError::new(&manifest.name, LoadStep::Read, why, "try again; if it stays so, report it"))
         })
     }
@@ -117,14 +149,14 @@ impl Loader<'_> {
         problems
     }
 
-    fn facts(&self, manifest: &PluginManifest, digest: String) -> Arc<Facts> {
+    fn facts(&self, manifest: &PluginManifest, digest: String, settings: String) -> Arc<Facts> {
         Arc::new(Facts {
             name: manifest.name.clone(),
             digest,
             world: manifest.world,
             grants: manifest.grants.clone(),
             limits: manifest.limits,
-            settings: manifest.settings.to_string(),
+            settings,
             services: self.services.clone(),
             share: self.room.share(manifest.limits.concurrency),
         })
@@ -233,7 +265,7 @@ impl Loader<'_> {
                 Unproven::Failed(BackendError::Unavailable { .. } | BackendError::Busy(_)) => {
                     "see that what it needs is there"
                 }
-                Unproven::Failed(BackendError::Fault(_)) => FAULT_MEND,
+                Unproven::Failed(BackendError::Fault(fault)) => fault_mend(fault),
                 Unproven::Failed(_) => "see its log lines, its settings and its secrets",
             };
             vec![load_error(&plugin.facts, LoadStep::Probe, e.to_string(), mend)]
@@ -262,6 +294,10 @@ async fn snapshot_of<C: Contract>(
     };
     let linked = link::<C>(&room, &facts, &component)?;
     ready::<C>(&facts, linked.clone())?;
+    if facts.world.is_backend() && host::wasi::wants_random(&room.engine, &component) {
+        // The generator of the language's own would go on from the same state in every sandbox, and make the same keys.
+        return Ok(Attempt::Impossible("it has randomness of `wasi-minimal`, which no snapshot may keep".to_owned()));
+    }
     match snapshot::take::<C>(&room, &facts, &instrumented, &linked).await {
         snapshot::Outcome::Snapshot(bytes) => Ok(match compile(&room, bytes.into()).await {
             Ok(component) => Attempt::Taken(component),
@@ -292,7 +328,7 @@ fn link<C: Contract>(
 ) -> Result<InstancePre<State>, Vec<LoadError>> {
     component::check::<C>(&room.engine, facts, component)?;
     let mut linker = Linker::new(&room.engine);
-    host::link(&mut linker, &facts.grants)
+    host::link(&mut linker, &facts.grants, component)
         .and_then(|()| linker.instantiate_pre(component))
         .map_err(|e| vec![load_error(facts, LoadStep::Imports, format!("{e:#}"), component::REBUILD)])
 }
@@ -319,7 +355,8 @@ fn call_error(facts: &Facts, step: LoadStep, error: CallError) -> LoadError {
             load_error(facts, step, "no sandbox came free in time", "try again when there is less to do")
         }
         CallError::Fault(fault) => {
-            load_error(facts, step, format!("it failed ({}): {}", fault.kind.as_str(), fault.message), FAULT_MEND)
+            let problem = format!("it failed ({}): {}", fault.kind.as_str(), fault.message);
+            load_error(facts, step, problem, fault_mend(&fault))
         }
     }
 }

@@ -4,11 +4,14 @@
 //! everything that is wrong with an entry.
 
 mod parse;
+pub(crate) mod scope;
 mod units;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::scope::{ActionPattern, ChainEntry, NoSuchAction, Scope};
 use units::{parse_duration, parse_size};
 
 /// Everything that a generation is made from.
@@ -22,6 +25,28 @@ pub struct Manifest {
     pub policy: PolicyManifest,
     /// Whether every plugin's entry must say its SHA-256. Off in development mode only.
     pub require_digest: bool,
+    /// Whether every plugin's entry must say who signed it.
+    pub require_signatures: bool,
+    /// The keys that [`PluginManifest::signed_by`] can name.
+    pub trusted_keys: Vec<TrustedKey>,
+}
+
+/// A key that components can be signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedKey {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub source: KeySource,
+}
+
+/// Where a public key is: SPKI in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// Here.
+    Pem(String),
+    /// In a file, read whenever plugins are loaded.
+    File(PathBuf),
 }
 
 /// A backend: a plugin under a name that the store remembers.
@@ -36,8 +61,8 @@ pub struct BackendManifest {
 /// The policy chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyManifest {
-    /// The names of the rules, the first to be asked first. Empty: everything is refused.
-    pub chain: Vec<String>,
+    /// The rules and where each is asked, the first to be asked first. Empty: everything is refused.
+    pub chain: Vec<ChainEntry>,
 }
 
 /// A plugin's entry.
@@ -49,6 +74,10 @@ pub struct PluginManifest {
     pub file: PathBuf,
     /// What the component's SHA-256 must be.
     pub digest: DigestSource,
+    /// Names of trusted keys, of which one must have signed the component. Empty: nobody need have.
+    pub signed_by: Vec<String>,
+    /// Where the signature is; `FILE.sig` if not said.
+    pub signature_file: Option<PathBuf>,
     /// What kind of plugin it is.
     pub world: World,
     /// What it may use.
@@ -59,6 +88,18 @@ pub struct PluginManifest {
     pub mode: Mode,
     /// Its own settings, a JSON object. The plugin checks them.
     pub settings: serde_json::Value,
+    /// Settings whose values are files' texts.
+    pub settings_files: SettingsFiles,
+}
+
+/// Settings that are read from files when the plugin is loaded: under each key, the plugin gets a list of
+/// `{ "file": NAME, "text": TEXT }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsFiles {
+    /// The directory that names are relative to.
+    pub base: PathBuf,
+    /// By key: names of files, with `*` in their last part for all that fit.
+    pub lists: BTreeMap<String, Vec<String>>,
 }
 
 /// Where the expected SHA-256 of a component comes from.
@@ -68,7 +109,7 @@ pub enum DigestSource {
     Sha256(String),
     /// From a file as `sha256sum` writes it, by the component's file name.
     File(PathBuf),
-    /// From nowhere; accepted only where [`Manifest::require_digest`] is off.
+    /// From nowhere; accepted only where [`Manifest::require_digest`] is off, or a signature takes its place.
     Absent,
 }
 
@@ -106,9 +147,9 @@ impl World {
     /// The grants that a plugin of this world can have.
     pub(crate) const fn grantable(self) -> &'static [&'static str] {
         match self {
-            Self::SoftwareBackend => &["log", "random", "secrets", "clock"],
-            Self::HsmBackend => &["log", "pkcs11", "clock"],
-            Self::PolicyRule => &["log"],
+            Self::SoftwareBackend => &["log", "random", "secrets", "clock", "wasi-minimal"],
+            Self::HsmBackend => &["log", "pkcs11", "clock", "wasi-minimal"],
+            Self::PolicyRule => &["log", "wasi-minimal"],
         }
     }
 }
@@ -122,6 +163,8 @@ pub struct Grants {
     pub random: bool,
     /// `keygate:host/clock`.
     pub clock: bool,
+    /// As much of WASI 0.2 as the toolchains of some languages put into every component.
+    pub wasi_minimal: bool,
     /// `keygate:host/secrets`, for these names.
     pub secrets: Vec<String>,
 }
@@ -133,6 +176,7 @@ impl Grants {
             "log" => self.log,
             "random" => self.random,
             "clock" => self.clock,
+            "wasi-minimal" => self.wasi_minimal,
             "secrets" => !self.secrets.is_empty(),
             _ => false,
         }
@@ -174,6 +218,11 @@ impl PluginLimits {
     /// How long a call of this function may take.
     pub(crate) fn deadline_of(&self, function: &str) -> Duration {
         if SLOW.contains(&function) { self.deadline.max(self.slow_deadline) } else { self.deadline }
+    }
+
+    /// Which of the two that is, by its name in `plugins.toml`.
+    pub(crate) fn deadline_name(&self, function: &str) -> &'static str {
+        if SLOW.contains(&function) && self.slow_deadline > self.deadline { "slow_deadline" } else { "deadline" }
     }
 }
 

@@ -5,12 +5,27 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{DigestSource, Grants, Mode, PluginLimits, PluginManifest, World, parse_duration, parse_size};
+use super::{
+    DigestSource, Grants, Mode, PluginLimits, PluginManifest, SettingsFiles, World, parse_duration, parse_size,
+};
 use crate::load_error::{LoadError, LoadStep, list, nearest};
 
-const KEYS: [&str; 9] = ["name", "file", "sha256", "sha256_file", "world", "grants", "limits", "mode", "settings"];
+const KEYS: [&str; 12] = [
+    "name",
+    "file",
+    "sha256",
+    "sha256_file",
+    "signed_by",
+    "signature_file",
+    "world",
+    "grants",
+    "limits",
+    "mode",
+    "settings",
+    "settings_files",
+];
 const WORLDS: [World; 3] = [World::SoftwareBackend, World::HsmBackend, World::PolicyRule];
-const GRANTS: [&str; 5] = ["log", "random", "secrets", "clock", "pkcs11"];
+const GRANTS: [&str; 6] = ["log", "random", "secrets", "clock", "pkcs11", "wasi-minimal"];
 const LIMITS: [&str; 5] = ["deadline", "slow_deadline", "memory", "output", "concurrency"];
 
 /// The longest deadline that a plugin can be given.
@@ -53,20 +68,29 @@ impl Reader<'_> {
         let name = self.name(entry);
         let file = self.text(entry, "file", true).map(|file| base.join(file));
         let digest = self.digest(entry, base);
+        let signed_by = self.signed_by(entry);
+        let signature_file = self.text(entry, "signature_file", false).map(|file| base.join(file));
+        if signature_file.is_some() && signed_by.is_empty() {
+            self.problem("`signature_file` is given without `signed_by`", "add `signed_by = [\"NAME\"]`");
+        }
         let world = self.world(entry);
         let grants = self.grants(entry, world);
         let limits = self.limits(entry);
         let mode = self.mode(entry, world);
         let settings = self.settings(entry, world);
+        let settings_files = self.settings_files(entry, base);
         Some(PluginManifest {
             name: name?,
             file: file?,
             digest: digest?,
+            signed_by,
+            signature_file,
             world: world?,
             grants,
             limits,
             mode,
             settings: settings?,
+            settings_files,
         })
     }
 
@@ -136,6 +160,36 @@ impl Reader<'_> {
         }
     }
 
+    fn signed_by(&mut self, entry: &Map<String, Value>) -> Vec<String> {
+        let Some(value) = entry.get("signed_by") else { return Vec::new() };
+        match texts(value).filter(|names| !names.is_empty()) {
+            Some(names) => names,
+            None => {
+                self.problem("`signed_by` is not a list of names of trusted keys", "write `signed_by = [\"NAME\"]`");
+                Vec::new()
+            }
+        }
+    }
+
+    fn settings_files(&mut self, entry: &Map<String, Value>, base: &Path) -> SettingsFiles {
+        let mut files = SettingsFiles { base: base.to_owned(), ..SettingsFiles::default() };
+        let Some(table) = self.table(entry, "settings_files") else { return files };
+        for (key, value) in table {
+            if entry.get("settings").and_then(|settings| settings.get(key)).is_some() {
+                let problem = format!("`{key}` is in `settings` and in `settings_files`");
+                self.problem(problem, "keep one of the two");
+            }
+            match texts(value).filter(|names| !names.is_empty() && names.iter().all(|name| !name.is_empty())) {
+                Some(names) => drop(files.lists.insert(key.clone(), names)),
+                None => self.problem(
+                    format!("`settings_files.{key}` is not a list of files"),
+                    format!("write `{key} = [\"a.txt\", \"more/*.txt\"]`"),
+                ),
+            }
+        }
+        files
+    }
+
     fn world(&mut self, entry: &Map<String, Value>) -> Option<World> {
         let text = self.text(entry, "world", true)?;
         let world = WORLDS.into_iter().find(|world| world.as_str() == text);
@@ -155,6 +209,7 @@ impl Reader<'_> {
             log: self.flag(table, "log"),
             random: self.flag(table, "random"),
             clock: self.flag(table, "clock"),
+            wasi_minimal: self.flag(table, "wasi-minimal"),
             secrets: self.names(table, "secrets"),
         };
         if let Some(world) = world {
@@ -273,6 +328,11 @@ impl Reader<'_> {
     }
 }
 
+/// A list of texts.
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -298,7 +358,10 @@ mod tests {
         .unwrap();
         assert_eq!(manifest.file, Path::new("/etc/keygate/plugins/aes-gcm.wasm"));
         assert_eq!(manifest.digest, DigestSource::Sha256("ab".repeat(32)));
-        assert_eq!(manifest.grants, Grants { log: true, random: true, clock: false, secrets: vec!["kek".into()] });
+        assert_eq!(
+            manifest.grants,
+            Grants { log: true, random: true, secrets: vec!["kek".into()], ..Grants::default() }
+        );
         assert_eq!(
             manifest.limits,
             PluginLimits {
@@ -362,6 +425,9 @@ mod tests {
     fn grants_fit_the_world() {
         let entry = |world: &str, grants: Value| json!({ "name": "x", "file": "x", "world": world, "grants": grants });
         assert!(parse(entry("policy-rule", json!({ "log": true }))).is_ok());
+        for world in ["policy-rule", "software-backend", "hsm-backend"] {
+            assert!(parse(entry(world, json!({ "wasi-minimal": true }))).unwrap().grants.wasi_minimal);
+        }
         for (grants, name) in [
             (json!({ "random": true }), "random"),
             (json!({ "secrets": ["kek"] }), "secrets"),
@@ -396,11 +462,33 @@ mod tests {
             ("settings", json!({ "long": "x".repeat(70_000) })),
             ("mode", json!("monitor")),
             ("grants", json!({ "secrets": [""] })),
+            ("signed_by", json!([])),
+            ("signed_by", json!("release")),
+            ("signature_file", json!("x.sig")),
+            ("settings_files", json!({ "rules": "a.txt" })),
+            ("settings_files", json!({ "rules": [""] })),
+            ("settings_files", json!(["a.txt"])),
         ] {
             assert_eq!(problems(entry(key, value.clone())).len(), 1, "{key} = {value}");
         }
         let mut both = entry("sha256", json!("ab".repeat(32)));
         both["sha256_file"] = json!("x.sha256");
         assert_eq!(problems(both).len(), 1);
+        let mut twice = entry("settings", json!({ "rules": [] }));
+        twice["settings_files"] = json!({ "rules": ["a.txt"] });
+        assert!(problems(twice)[0].contains("`rules` is in `settings` and in `settings_files`"));
+    }
+
+    #[test]
+    fn signers_and_files_of_settings_are_read() {
+        let manifest = parse(json!({
+            "name": "x", "file": "x.wasm", "world": "policy-rule", "signed_by": ["a", "b"], "signature_file": "s/x.sig",
+            "settings_files": { "rules": ["rules/*.txt", "last.txt"] },
+        }))
+        .unwrap();
+        assert_eq!(manifest.signed_by, ["a", "b"]);
+        assert_eq!(manifest.signature_file.as_deref(), Some(Path::new("/etc/keygate/s/x.sig")));
+        assert_eq!(manifest.settings_files.base, Path::new("/etc/keygate"));
+        assert_eq!(manifest.settings_files.lists["rules"], ["rules/*.txt", "last.txt"]);
     }
 }

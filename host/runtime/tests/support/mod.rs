@@ -3,6 +3,8 @@
 // Every test file is a crate of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod log;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +16,11 @@ use keygate_core::ids::{InstanceId, KeyId, VersionId};
 use keygate_core::key::KeyKind;
 use keygate_core::ports::{Clock, Entropy, EntropyError};
 use keygate_core::secret::SecretBytes;
-use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest};
+use keygate_runtime::manifest::{BackendManifest, ChainEntry, Manifest, PluginManifest};
 use keygate_runtime::{HostServices, LoadError, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
 use serde_json::{Value, json};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::{ManglingAndAbi, Resolve};
 
 /// Secrets in memory, by name and version.
 pub struct Secrets(pub BTreeMap<String, Vec<[u8; 32]>>);
@@ -111,7 +115,7 @@ pub fn manifest(entries: &[Value]) -> Manifest {
         if plugin.world.is_backend() {
             manifest.backends.push(BackendManifest { name: plugin.name.clone(), plugin: plugin.name.clone() });
         } else {
-            manifest.policy.chain.push(plugin.name.clone());
+            manifest.policy.chain.push(ChainEntry::everywhere(&plugin.name));
         }
     }
     manifest.plugins = plugins;
@@ -167,4 +171,29 @@ pub fn key(identity: KeyIdentity, reference: &[u8]) -> BackendKey<'_> {
 /// Secret bytes.
 pub fn secret(bytes: &[u8]) -> SecretBytes {
     SecretBytes::new(bytes.to_vec())
+}
+
+/// A component that does nothing, for the world `guest` of a text that may use the packages of `wit/`.
+pub fn component(dir: &Path, text: &str) -> PathBuf {
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    for package in ["host", "crypto", "policy"] {
+        resolve.push_path(wit.join(package)).unwrap();
+    }
+    encoded(dir, resolve, text)
+}
+
+/// The same, of a text that stands alone.
+pub fn component_of_its_own(dir: &Path, text: &str) -> PathBuf {
+    encoded(dir, Resolve::default(), text)
+}
+
+fn encoded(dir: &Path, mut resolve: Resolve, text: &str) -> PathBuf {
+    let package = resolve.push_str("test.wit", text).unwrap();
+    let world = resolve.select_world(&[package], Some("guest")).unwrap();
+    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, true).unwrap();
+    let path = dir.join("x.wasm");
+    std::fs::write(&path, ComponentEncoder::default().module(&module).unwrap().encode().unwrap()).unwrap();
+    path
 }
