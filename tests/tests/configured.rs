@@ -39,8 +39,13 @@ async fn a_rule_of_the_operators_is_asked_after_the_built_in_one() {
     assert_eq!(creates.len(), 2);
     for (event, outcome) in creates.iter().zip(["success", "failure"]) {
         assert_eq!(event["outcome"], outcome);
-        let rules: Vec<&Value> = event["decision"].as_array().unwrap().iter().map(|rule| &rule["rule"]).collect();
+        let rules: Vec<&Value> =
+            event["decision"]["rules"].as_array().unwrap().iter().map(|rule| &rule["rule"]).collect();
         assert_eq!(rules, ["access", "freeze"], "both answers are kept, monitored or not: {event}");
+        let verdict = if outcome == "success" { "allow" } else { "deny" };
+        assert_eq!(event["decision"]["verdict"], verdict, "{event}");
+        assert_eq!(event["decision"]["generation"], 1, "{event}");
+        assert_eq!(event["decision"]["input"]["action"], "kms.secrets.create", "what was asked is kept: {event}");
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use crate::audit::{AuditFileError, FileAudit};
 use crate::background;
 use crate::config::{Config, PluginParams, RuntimeParams, ServerParams};
+use crate::gaps;
 use crate::http::admission::Admission;
 use crate::http::ratelimit::RateLimit;
 use crate::iam::{SigningKey, TokenService};
@@ -66,6 +67,7 @@ impl App {
         let runtime = live_runtime(config, &clock, &entropy).await.map_err(|found| problems.extend(found)).ok();
         let tokens = token_service(config, &entropy).map_err(|problem| problems.push(problem)).ok();
         let audit = FileAudit::open(&config.audit.file, instances.clone(), status)
+            .map(|audit| audit.recording_input(config.audit.record_input))
             .map_err(|error| problems.push(audit_problem(config, &error)))
             .ok();
         let store = RedbStore::open(&config.store.path, RedbOptions::default())
@@ -270,8 +272,19 @@ pub(crate) fn manifest(config: &Config) -> (Manifest, Vec<Problem>) {
         .filter(|(_, plugin)| is_sound(plugin))
         .map(|(name, plugin)| BackendManifest { name: name.clone(), plugin: plugin.clone() })
         .collect();
-    let policy = PolicyManifest { chain: chain.iter().filter(|rule| is_sound(rule)).cloned().collect() };
-    (Manifest { plugins: sound, backends, policy, require_digest: *require_digest }, problems)
+    let policy = PolicyManifest { chain: chain.iter().filter(|place| is_sound(&place.rule)).cloned().collect() };
+    let manifest = Manifest {
+        plugins: sound,
+        backends,
+        policy,
+        require_digest: *require_digest,
+        require_signatures: config.runtime.require_signatures,
+        trusted_keys: config.trusted_keys.clone(),
+    };
+    if problems.is_empty() {
+        gaps::warn(&manifest, &config.instances);
+    }
+    (manifest, problems)
 }
 
 fn token_service(config: &Config, entropy: &Arc<dyn Entropy>) -> Result<TokenService, Problem> {

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod files;
+mod gaps;
 pub mod http;
 pub mod iam;
 pub mod problem;

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     // Names and values that are not Unicode cannot be ours.
     let environment: keygate::config::Environment =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-    let filter = EnvFilter::new(environment.get(LOG).map_or("info", String::as_str));
+    let filter = EnvFilter::new(environment.get(LOG).map_or(cli.default_log(), String::as_str));
     // To stderr, always: stdout is for what a command was asked to print.
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();

@@ -44,7 +44,10 @@ pub const fn of_reason(code: ReasonCode) -> u16 {
         | ReasonCode::IncorrectNonceIv
         | ReasonCode::NotSupported => 400,
         ReasonCode::Unauthorized => 401,
-        ReasonCode::PolicyFault | ReasonCode::UnknownObligation | ReasonCode::ConfigRuleConflict => 403,
+        ReasonCode::PolicyFault
+        | ReasonCode::UnknownObligation
+        | ReasonCode::DataTooLarge
+        | ReasonCode::ConfigRuleConflict => 403,
         ReasonCode::KeyNotFound
         | ReasonCode::InstanceNotFound
         | ReasonCode::ImportTokenNotFound
@@ -147,7 +150,8 @@ mod tests {
         ("INVALID_HEADER_ERR", 400),
         ("NOT_SUPPORTED_ERR", 400),
         ("POLICY_FAULT_ERR", 403),
-        ("POLICY_OBLIGATION_ERR", 403),
+        ("UNKNOWN_OBLIGATION_ERR", 403),
+        ("DATA_TOO_LARGE_ERR", 403),
         ("KEY_VERSION_QUOTA_ERR", 409),
         ("REGISTRATION_QUOTA_ERR", 409),
         ("CONFLICT_ERR", 409),

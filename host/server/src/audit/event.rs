@@ -1,9 +1,11 @@
 //! An event's JSON.
 
-use keygate_core::access::{Answer, Endpoint, RuleAnswer};
-use keygate_core::audit::{AuditEvent, Outcome, Severity};
+use keygate_core::access::question::Question;
+use keygate_core::access::{Answer, Endpoint, Obligation, RuleAnswer};
+use keygate_core::audit::{AuditEvent, DecisionRecord, Outcome, RecordedVerdict, Severity};
 use keygate_core::error::Cause;
 use keygate_core::instance::{Instance, Instances};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Looks up the HTTP status of a cause: `crate::status::status`.
@@ -13,48 +15,158 @@ pub type StatusOf = fn(&Cause) -> u16;
 const NUMBERS: [&str; 5] =
     ["totalResources", "keyState", "daysToKeyExpire", "maxAllowedRetrievals", "remainingRetrievals"];
 
-/// The event as auditors read it. Field names are the contract's.
-pub fn to_json(event: &AuditEvent, instances: &Instances, status_of: StatusOf) -> Value {
-    let instance = event.instance.and_then(|id| instances.get(id));
-    let (outcome, status, failure) = match &event.outcome {
-        // Which of the successful statuses it was is of no interest here.
-        Outcome::Success => ("success", 200, None),
-        Outcome::Failure(cause) => ("failure", status_of(cause), Some(reason_for_failure(cause))),
-    };
-    let mut reason = json!({"reasonCode": status, "reasonType": reason_type(status)});
-    if let (Some(failure), Some(fields)) = (failure, reason.as_object_mut()) {
-        fields.insert("reasonForFailure".to_owned(), failure.into());
+/// The event as auditors read it. Field names are the contract's, but for `decision`, which is Keygate's own.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventLine<'a> {
+    event_time: String,
+    outcome: &'static str,
+    message: String,
+    action: &'a str,
+    initiator: Value,
+    target: Value,
+    observer: Value,
+    reason: Value,
+    severity: &'static str,
+    request_data: Map<String, Value>,
+    response_data: Map<String, Value>,
+    data_event: bool,
+    save_service_copy: bool,
+    correlation_id: &'a str,
+    #[serde(rename = "logSourceCRN")]
+    log_source_crn: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<DecisionLine<'a>>,
+}
+
+impl<'a> EventLine<'a> {
+    /// Puts it together. `record_input` says whether what the rules were asked stands in it.
+    pub fn new(event: &'a AuditEvent, instances: &Instances, status_of: StatusOf, record_input: bool) -> Self {
+        let instance = event.instance.and_then(|id| instances.get(id));
+        let (outcome, status, failure) = match &event.outcome {
+            // Which of the successful statuses it was is of no interest here.
+            Outcome::Success => ("success", 200, None),
+            Outcome::Failure(cause) => ("failure", status_of(cause), Some(reason_for_failure(cause))),
+        };
+        let mut reason = json!({"reasonCode": status, "reasonType": reason_type(status)});
+        if let (Some(failure), Some(fields)) = (failure, reason.as_object_mut()) {
+            fields.insert("reasonForFailure".to_owned(), failure.into());
+        }
+        let mut request = Map::new();
+        request.insert("requestURI".to_owned(), event.request_uri.as_str().into());
+        if let Some(id) = event.instance {
+            request.insert("instanceID".to_owned(), id.to_string().into());
+        }
+        tell(&mut request, &event.request);
+        let mut response = Map::new();
+        tell(&mut response, &event.response);
+        Self {
+            event_time: event_time(event),
+            outcome,
+            message: message(&event.action),
+            action: &event.action,
+            initiator: initiator(event),
+            target: json!({"id": target(event, instance), "typeURI": "kms/secrets"}),
+            observer: json!({"name": "ActivityTracker"}),
+            reason,
+            severity: match event.severity {
+                Severity::Normal => "normal",
+                Severity::Warning => "warning",
+                Severity::Critical => "critical",
+            },
+            request_data: request,
+            response_data: response,
+            data_event: is_data_event(&event.action),
+            save_service_copy: true,
+            correlation_id: &event.correlation_id,
+            log_source_crn: instance.map_or_else(unknown_crn, Instance::crn),
+            decision: event.decision.as_ref().map(|record| DecisionLine::new(record, record_input)),
+        }
     }
-    let mut request = Map::new();
-    request.insert("requestURI".to_owned(), event.request_uri.as_str().into());
-    if let Some(id) = event.instance {
-        request.insert("instanceID".to_owned(), id.to_string().into());
+}
+
+/// What the policy chain decided, and all that it takes to ask it again.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DecisionLine<'a> {
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_code: Option<&'a str>,
+    at: String,
+    generation: u64,
+    rules: Vec<RuleLine<'a>>,
+    notes: Vec<NoteLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a Question>,
+}
+
+impl<'a> DecisionLine<'a> {
+    fn new(record: &'a DecisionRecord, record_input: bool) -> Self {
+        let (verdict, reason_code) = match &record.verdict {
+            RecordedVerdict::Allow => ("allow", None),
+            RecordedVerdict::Deny(code) => ("deny", Some(code.as_str())),
+            RecordedVerdict::Busy => ("busy", None),
+        };
+        Self {
+            verdict,
+            reason_code,
+            at: record.at.to_rfc3339_three_digits(),
+            generation: record.generation,
+            rules: record.rules.iter().map(RuleLine::new).collect(),
+            notes: record.notes.iter().map(|note| NoteLine { rule: &note.rule, note: &note.text }).collect(),
+            input: record_input.then_some(&*record.question),
+        }
     }
-    tell(&mut request, &event.request);
-    let mut response = Map::new();
-    tell(&mut response, &event.response);
-    json!({
-        "eventTime": event_time(event),
-        "outcome": outcome,
-        "message": message(&event.action),
-        "action": event.action,
-        "initiator": initiator(event),
-        "target": {"id": target(event, instance), "typeURI": "kms/secrets"},
-        "observer": {"name": "ActivityTracker"},
-        "reason": reason,
-        "severity": match event.severity {
-            Severity::Normal => "normal",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        },
-        "requestData": request,
-        "responseData": response,
-        "dataEvent": is_data_event(&event.action),
-        "saveServiceCopy": true,
-        "correlationId": event.correlation_id,
-        "logSourceCRN": instance.map_or_else(unknown_crn, Instance::crn),
-        "decision": event.trail.iter().map(rule_answer).collect::<Vec<_>>(),
-    })
+}
+
+/// What one rule said.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleLine<'a> {
+    rule: &'a str,
+    digest: &'a str,
+    mode: &'static str,
+    answer: &'static str,
+    reason: Option<&'a str>,
+    took_micros: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    obligations: Vec<ObligationLine<'a>>,
+}
+
+impl<'a> RuleLine<'a> {
+    fn new(answer: &'a RuleAnswer) -> Self {
+        let (said, reason) = match &answer.answer {
+            Answer::Abstain => ("abstain", None),
+            Answer::Allow => ("allow", None),
+            Answer::Deny(code) => ("deny", Some(code.as_str())),
+            Answer::Fault(message) => ("fault", Some(message.as_str())),
+        };
+        let obligations =
+            answer.obligations.iter().map(|Obligation { name, value, .. }| ObligationLine { name, value });
+        Self {
+            rule: &answer.rule,
+            digest: &answer.digest,
+            mode: if answer.enforced { "enforce" } else { "monitor" },
+            answer: said,
+            reason,
+            took_micros: u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX),
+            obligations: obligations.collect(),
+        }
+    }
+}
+
+/// What a rule made its allow depend on.
+#[derive(Serialize)]
+struct ObligationLine<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+/// What a rule noted.
+#[derive(Serialize)]
+struct NoteLine<'a> {
+    rule: &'a str,
+    note: &'a str,
 }
 
 /// `2020-05-13T19:12:13.32+0000`, the way of the service's own events.
@@ -142,21 +254,4 @@ fn reason_for_failure(cause: &Cause) -> String {
         Cause::Fault { plugin, kind } => format!("fault of plugin {plugin}: {}", kind.as_str()),
         Cause::Internal => "internal".to_owned(),
     }
-}
-
-fn rule_answer(answer: &RuleAnswer) -> Value {
-    let (said, reason) = match &answer.answer {
-        Answer::Abstain => ("abstain", None),
-        Answer::Allow => ("allow", None),
-        Answer::Deny(code) => ("deny", Some(code)),
-        Answer::Fault(message) => ("fault", Some(message)),
-    };
-    json!({
-        "rule": answer.rule,
-        "digest": answer.digest,
-        "mode": if answer.enforced { "enforce" } else { "monitor" },
-        "answer": said,
-        "reason": reason,
-        "tookMicros": u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX),
-    })
 }

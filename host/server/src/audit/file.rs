@@ -12,10 +12,10 @@ use keygate_core::ports::{AuditError, AuditSink, BoxFuture};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::event::{StatusOf, to_json};
+use super::event::{EventLine, StatusOf};
 
 /// How much space is set aside ahead of the end of the file, in bytes.
-const AHEAD: u64 = 1 << 20;
+const AHEAD: u64 = 4 << 20;
 
 /// When less of it is left than this, in bytes, more is set aside: it is for the events of all requests in work.
 const MARGIN: u64 = AHEAD / 2;
@@ -33,6 +33,7 @@ pub struct FileAudit {
     file: Mutex<Lines<File>>,
     instances: Instances,
     status_of: StatusOf,
+    record_input: bool,
 }
 
 /// Why the audit file cannot be used.
@@ -47,7 +48,8 @@ pub enum AuditFileError {
 }
 
 impl FileAudit {
-    /// Opens the file for appending; makes it, with mode 0600, if it is not there.
+    /// Opens the file for appending; makes it, with mode 0600, if it is not there. Events hold what the rules were asked:
+    /// see [`FileAudit::recording_input`].
     ///
     /// # Errors
     /// When it is no regular file, or cannot be opened for writing.
@@ -58,7 +60,13 @@ impl FileAudit {
         if len > 0 {
             file.read_exact_at(&mut last, len - 1)?;
         }
-        Ok(Self { file: Mutex::new(Lines::new(file, last != [b'\n'])), instances, status_of })
+        Ok(Self { file: Mutex::new(Lines::new(file, last != [b'\n'])), instances, status_of, record_input: true })
+    }
+
+    /// Says whether events hold what the rules were asked. Without it a decision cannot be made again.
+    #[must_use]
+    pub fn recording_input(self, record_input: bool) -> Self {
+        Self { record_input, ..self }
     }
 
     /// Whether a file that is there can be used. Changes nothing.
@@ -90,7 +98,8 @@ impl AuditSink for FileAudit {
 
     fn record<'a>(&'a self, event: &'a AuditEvent) -> BoxFuture<'a, Result<(), AuditError>> {
         Box::pin(async move {
-            let line = to_json(event, &self.instances, self.status_of).to_string();
+            let line = EventLine::new(event, &self.instances, self.status_of, self.record_input);
+            let line = serde_json::to_string(&line).map_err(|error| AuditError(error.to_string()))?;
             // An append to the page cache takes microseconds: less than handing it to another thread would.
             self.lines().append(line.as_bytes()).map_err(|error| audit_error(&error))
         })

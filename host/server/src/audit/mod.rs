@@ -3,5 +3,5 @@
 mod event;
 mod file;
 
-pub use self::event::{StatusOf, to_json};
+pub use self::event::{EventLine, StatusOf};
 pub use self::file::{AuditFileError, FileAudit};

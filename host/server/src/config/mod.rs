@@ -4,6 +4,7 @@
 //! A section a file. Every key, with its unit, default and risk, is explained in the `plugins.toml` that is shipped.
 
 mod audit;
+mod chain;
 mod duration;
 mod iam;
 mod instances;
@@ -15,6 +16,7 @@ mod secrets;
 mod server;
 mod store;
 mod tree;
+mod trusted_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use keygate_core::instance::Instance;
 use keygate_core::limits::Limits;
+use keygate_runtime::manifest::TrustedKey;
 
 pub use self::audit::AuditParams;
 pub use self::iam::{IamParams, IdentityParams};
@@ -79,6 +82,8 @@ pub struct Config {
     pub audit: AuditParams,
     /// `[[plugins]]`, `[[backends]]` and `[policy]`
     pub plugins: PluginParams,
+    /// `[[trusted_keys]]`
+    pub trusted_keys: Vec<TrustedKey>,
     /// The values of the variables that `[[secrets]]` names.
     pub environment: SecretEnvironment,
     /// The directory of relative paths.
@@ -132,7 +137,11 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
             file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
         }
     };
-    let names = Names { backends: tree.names("backends"), plugins: tree.names("plugins") };
+    let names = Names {
+        backends: tree.names("backends"),
+        plugins: tree.names("plugins"),
+        instances: tree.texts("instances", "id"),
+    };
     let server = server::read(&mut tree);
     let secrets = secrets::read(&mut tree, &base);
     let (limits, rate_limit) = limits::read(&mut tree);
@@ -145,7 +154,8 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
         rate_limit,
         runtime: runtime::read(&mut tree, &base),
         audit: audit::read(&mut tree, &base),
-        plugins: plugins::read(&mut tree, &names.plugins),
+        plugins: plugins::read(&mut tree, &names),
+        trusted_keys: trusted_keys::read(&mut tree, &base),
         environment: SecretEnvironment::pick(&secrets, environment),
         secrets,
         base,
@@ -158,6 +168,8 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
 struct Names {
     backends: BTreeSet<String>,
     plugins: BTreeSet<String>,
+    /// Ids, in truth.
+    instances: BTreeSet<String>,
 }
 
 /// A path as the configuration means it.

@@ -1,11 +1,13 @@
-//! `[[plugins]]`, `[[backends]]` and `[policy]`. What a `[[plugins]]` entry may hold is the runtime's own business: it
-//! reads them itself, and this hands them over.
+//! `[[plugins]]`, `[[backends]]` and, by way of [`super::chain`], `[policy]`. What a `[[plugins]]` entry may hold is the
+//! runtime's own business: it reads them itself, and this hands them over.
 
 use std::collections::BTreeSet;
 
+use keygate_runtime::manifest::ChainEntry;
 use serde::Deserialize;
 
 use super::tree::Tree;
+use super::{Names, chain};
 use crate::problem::nearest;
 
 /// What is loaded into sandboxes.
@@ -15,8 +17,8 @@ pub struct PluginParams {
     pub plugins: Vec<serde_json::Value>,
     /// Name and plugin of each backend.
     pub backends: Vec<(String, String)>,
-    /// The names of the rules, in the order in which they are asked.
-    pub chain: Vec<String>,
+    /// The rules in the order in which they are asked, and what each is asked about.
+    pub chain: Vec<ChainEntry>,
     /// Whether each plugin must say the SHA-256 of its file.
     pub require_digest: bool,
 }
@@ -28,13 +30,7 @@ struct Backend {
     plugin: String,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct Policy {
-    chain: Vec<String>,
-}
-
-pub(super) fn read(tree: &mut Tree, plugins: &BTreeSet<String>) -> PluginParams {
+pub(super) fn read(tree: &mut Tree, known: &Names) -> PluginParams {
     let mut names = BTreeSet::new();
     let mut backends = Vec::new();
     for (i, entry) in tree.list::<Backend>("backends").into_iter().enumerate() {
@@ -48,18 +44,11 @@ pub(super) fn read(tree: &mut Tree, plugins: &BTreeSet<String>) -> PluginParams 
             let problem = format!("another backend is named `{}`", entry.name);
             tree.problem(format!("backends[{i}].name"), problem, "give each backend a name of its own");
         }
-        check_reference(tree, &format!("backends[{i}].plugin"), &entry.plugin, plugins);
+        check_reference(tree, &format!("backends[{i}].plugin"), &entry.plugin, &known.plugins);
         backends.push((entry.name, entry.plugin));
     }
-    let policy: Policy = tree.section("policy");
-    if policy.chain.is_empty() {
-        let problem = "the policy chain is empty, so every request would be denied";
-        tree.problem("policy.chain", problem, "name at least one rule, such as chain = [\"access\"]");
-    }
-    for (i, rule) in policy.chain.iter().enumerate() {
-        check_reference(tree, &format!("policy.chain[{i}]"), rule, plugins);
-    }
-    PluginParams { plugins: tree.raw_list("plugins"), backends, chain: policy.chain, require_digest: true }
+    let chain = chain::read(tree, known);
+    PluginParams { plugins: tree.raw_list("plugins"), backends, chain, require_digest: true }
 }
 
 /// Whether a backend can be called this. The header of ciphertexts has room for 64 bytes, and no name is cut.
@@ -67,7 +56,8 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-fn check_reference(tree: &mut Tree, path: &str, plugin: &str, plugins: &BTreeSet<String>) {
+/// A plugin that is named must be there.
+pub(super) fn check_reference(tree: &mut Tree, path: &str, plugin: &str, plugins: &BTreeSet<String>) {
     if !plugins.contains(plugin) {
         let mend = match nearest(plugin, plugins.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),

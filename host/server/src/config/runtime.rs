@@ -20,6 +20,8 @@ pub struct RuntimeParams {
     pub max_memory: Option<usize>,
     /// How long a call waits for a sandbox.
     pub admission_wait: Option<Duration>,
+    /// Whether every plugin must say who signed it.
+    pub require_signatures: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -29,6 +31,7 @@ struct Section {
     max_sandboxes: Option<u32>,
     max_memory: Option<usize>,
     admission_wait: Option<Span>,
+    require_signatures: bool,
 }
 
 /// One page of a component's memory, and all that a 32-bit component can address. In bytes.
@@ -47,5 +50,6 @@ pub(super) fn read(tree: &mut Tree, base: &Path) -> RuntimeParams {
         max_sandboxes: section.max_sandboxes,
         max_memory: section.max_memory,
         admission_wait: section.admission_wait.map(|span| span.0),
+        require_signatures: section.require_signatures,
     }
 }

@@ -1,8 +1,11 @@
 use std::time::Duration;
 
 use keygate_core::access::PrincipalKind;
+use keygate_runtime::manifest::KeySource;
 
 use super::*;
+
+mod chain;
 
 const GOOD: &str = r#"
 [server]
@@ -87,6 +90,14 @@ fn wrong(text: &str, environment: &[(&str, &str)]) -> (String, String, String) {
 }
 
 #[test]
+fn what_the_rules_were_asked_is_recorded_unless_the_operator_says_otherwise() {
+    assert!(good(GOOD, &[]).audit.record_input);
+    assert!(!good(&format!("{GOOD}\n[audit]\nrecord_input = false\n"), &[]).audit.record_input);
+    let (at, ..) = wrong(&format!("{GOOD}\n[audit]\nrecord_inputs = false\n"), &[]);
+    assert_eq!(at, "audit.record_inputs");
+}
+
+#[test]
 fn a_whole_configuration_comes_out_typed() {
     let config = good(GOOD, &[("KEK_2", "value"), ("HOME", "/root")]);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:9000");
@@ -109,7 +120,7 @@ fn a_whole_configuration_comes_out_typed() {
     assert_eq!(config.environment.get("KEK_2"), Some("value"));
     assert_eq!(config.environment.get("HOME"), None);
     assert!(!format!("{config:?}").contains("value"), "a secret is in Debug");
-    assert_eq!(config.plugins.chain, ["access"]);
+    assert_eq!(config.plugins.chain, [keygate_runtime::manifest::ChainEntry::everywhere("access")]);
     assert_eq!(config.plugins.backends, [("software".to_owned(), "aes-gcm".to_owned())]);
     assert_eq!(config.plugins.plugins[0]["settings"], serde_json::json!({"n": 3, "on": true, "list": [1.5, "x"]}));
     assert_eq!(config.store.path, config.base.join("keygate.redb"));
@@ -406,7 +417,8 @@ fn the_shipped_configuration_is_without_a_problem_and_its_defaults_are_the_defau
     let mut text = String::new();
     let mut section = String::new();
     for line in std::fs::read_to_string(shipped()).unwrap().lines() {
-        if line.starts_with('[') {
+        // The example of a trusted key is no default of the section before it.
+        if line.starts_with('[') || line == "#[[trusted_keys]]" {
             section = line.to_owned();
         }
         let scalar = ["[server]", "[store]", "[audit]", "[iam]", "[limits]", "[runtime]"].contains(&section.as_str());
@@ -460,5 +472,31 @@ fn the_shipped_configuration_explains_every_key_there_is() {
             });
             assert!(explained || key == "identities" || key == "versions", "{section}: `{key}` is not in plugins.toml");
         }
+    }
+}
+
+#[test]
+fn trusted_keys_are_named_once_and_are_in_one_place() {
+    let text = format!(
+        "{GOOD}\n[[trusted_keys]]\nname = \"a\"\npublic_key_file = \"a.pem\"\n\n[[trusted_keys]]\nname = \"b\"\npublic_key = \"PEM\"\n"
+    );
+    let config = good(&text, &[("KEYGATE__RUNTIME__REQUIRE_SIGNATURES", "true")]);
+    assert!(config.runtime.require_signatures);
+    let keys: Vec<_> = config.trusted_keys.iter().map(|key| (key.name.as_str(), &key.source)).collect();
+    let (file, pem) = (KeySource::File(config.base.join("a.pem")), KeySource::Pem("PEM".to_owned()));
+    assert_eq!(keys, [("a", &file), ("b", &pem)]);
+    for (entry, at, expected) in [
+        ("name = \"a\"", "trusted_keys[0]", "the key itself is missing"),
+        ("name = \"a\"\npublic_key = \"x\"\npublic_key_file = \"y\"", "trusted_keys[0]", "both given"),
+        ("name = \"\"\npublic_key = \"x\"", "trusted_keys[0].name", "is empty"),
+        (
+            "name = \"a\"\npublic_key = \"x\"\n[[trusted_keys]]\nname = \"a\"\npublic_key = \"x\"",
+            "trusted_keys[1].name",
+            "another",
+        ),
+    ] {
+        let (path, problem, _) = wrong(&format!("{GOOD}\n[[trusted_keys]]\n{entry}\n"), &[]);
+        assert_eq!(path, at, "{entry}");
+        assert!(problem.contains(expected), "{problem}");
     }
 }

@@ -39,12 +39,17 @@ impl Tree {
 
     /// The `name`s of a list's entries.
     pub(super) fn names(&self, list: &str) -> BTreeSet<String> {
+        self.texts(list, "name")
+    }
+
+    /// What a list's entries have under this key, where it is a text.
+    pub(super) fn texts(&self, list: &str, key: &str) -> BTreeSet<String> {
         let Some(ValueKind::Array(entries)) = self.table.get(list).map(|v| &v.kind) else { return BTreeSet::new() };
-        let name = |entry: &Value| match &entry.kind {
-            ValueKind::Table(table) => table.get("name")?.clone().into_string().ok(),
+        let text = |entry: &Value| match &entry.kind {
+            ValueKind::Table(table) => table.get(key)?.clone().into_string().ok(),
             _ => None,
         };
-        entries.iter().filter_map(name).collect()
+        entries.iter().filter_map(text).collect()
     }
 
     /// Takes a section out. An absent one is read as an empty table.

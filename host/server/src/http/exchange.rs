@@ -305,7 +305,7 @@ impl Intake {
             instance: self.instance,
             key: None,
             request_uri: self.uri.clone(),
-            trail: Vec::new(),
+            decision: None,
             request: Vec::new(),
             response: Vec::new(),
         }

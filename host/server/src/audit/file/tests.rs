@@ -4,8 +4,10 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keygate_core::access::{Answer, Denial, DenialKind, Endpoint, Network, RuleAnswer};
-use keygate_core::audit::{Initiator, Outcome, Severity};
+use keygate_core::access::obligations::Note;
+use keygate_core::access::question::{NetworkFacts, Question};
+use keygate_core::access::{Answer, Denial, DenialKind, Endpoint, Network, Obligation, RuleAnswer};
+use keygate_core::audit::{DecisionRecord, Initiator, Outcome, RecordedVerdict, Severity};
 use keygate_core::clock::Timestamp;
 use keygate_core::error::{Error, ReasonCode};
 use keygate_core::instance::Instance;
@@ -28,6 +30,22 @@ fn instances() -> Instances {
     std::iter::once(instance).collect()
 }
 
+fn answer(rule: &str, answer: Answer, obligations: &[(&str, &str)]) -> RuleAnswer {
+    let obligation = |(name, value): &(&str, &str)| Obligation {
+        rule: rule.to_owned(),
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+    };
+    RuleAnswer {
+        rule: rule.to_owned(),
+        digest: "ab".to_owned(),
+        enforced: true,
+        answer,
+        obligations: obligations.iter().map(obligation).collect(),
+        took: Duration::from_micros(31),
+    }
+}
+
 fn event() -> AuditEvent {
     AuditEvent {
         at: Timestamp::from_unix_ms(1_589_397_133_320),
@@ -40,13 +58,17 @@ fn event() -> AuditEvent {
         instance: Some(INSTANCE.parse().unwrap()),
         key: Some(KEY.parse().unwrap()),
         request_uri: "/api/v2/keys/x/actions/wrap".to_owned(),
-        trail: vec![RuleAnswer {
-            rule: "access".to_owned(),
-            digest: "ab".to_owned(),
-            enforced: true,
-            answer: Answer::Allow,
-            took: Duration::from_micros(31),
-        }],
+        decision: Some(DecisionRecord {
+            verdict: RecordedVerdict::Allow,
+            at: Timestamp::from_unix_ms(1_589_397_133_320),
+            generation: 3,
+            rules: vec![
+                answer("access", Answer::Allow, &[]),
+                answer("night", Answer::Allow, &[("audit-note", "late")]),
+            ],
+            notes: vec![Note { rule: "night".to_owned(), text: "late".to_owned() }],
+            question: Arc::new(Question { action: "kms.secrets.wrap".to_owned(), ..Question::default() }),
+        }),
         request: vec![("keyRingId", "default".to_owned())],
         response: vec![
             ("keyVersionId", KEY.to_owned()),
@@ -58,7 +80,7 @@ fn event() -> AuditEvent {
 }
 
 fn json_of(event: &AuditEvent) -> Value {
-    to_json(event, &instances(), status)
+    serde_json::to_value(EventLine::new(event, &instances(), status, true)).unwrap()
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -100,11 +122,65 @@ fn an_event_has_the_fields_of_the_contract_and_their_values() {
             "saveServiceCopy": true,
             "correlationId": "c-1",
             "logSourceCRN": format!("{crn}::"),
-            "decision": [{
-                "rule": "access", "digest": "ab", "mode": "enforce", "answer": "allow", "reason": null, "tookMicros": 31,
-            }],
+            "decision": {
+                "verdict": "allow",
+                "at": "2020-05-13T19:12:13.320Z",
+                "generation": 3,
+                "rules": [
+                    {"rule": "access", "digest": "ab", "mode": "enforce", "answer": "allow", "reason": null, "tookMicros": 31},
+                    {
+                        "rule": "night", "digest": "ab", "mode": "enforce", "answer": "allow", "reason": null, "tookMicros": 31,
+                        "obligations": [{"name": "audit-note", "value": "late"}],
+                    },
+                ],
+                "notes": [{"rule": "night", "note": "late"}],
+                "input": serde_json::to_value(Question {
+                    action: "kms.secrets.wrap".to_owned(),
+                    ..Question::default()
+                }).unwrap(),
+            },
         })
     );
+}
+
+#[test]
+fn a_decision_tells_how_it_came_out_and_the_input_can_be_left_out() {
+    let decided = |verdict: RecordedVerdict, rules: Vec<RuleAnswer>| {
+        let decision = event().decision.map(|record| DecisionRecord { verdict, rules, ..record });
+        json_of(&AuditEvent { decision, ..event() })["decision"].clone()
+    };
+    let denied =
+        decided(RecordedVerdict::Deny("NO_ERR".to_owned()), vec![answer("no", Answer::Deny("NO_ERR".to_owned()), &[])]);
+    assert_eq!((&denied["verdict"], &denied["reasonCode"]), (&json!("deny"), &json!("NO_ERR")));
+    assert_eq!((&denied["rules"][0]["answer"], &denied["rules"][0]["reason"]), (&json!("deny"), &json!("NO_ERR")));
+    let busy = decided(
+        RecordedVerdict::Busy,
+        vec![RuleAnswer { enforced: false, ..answer("w", Answer::Fault("trap".to_owned()), &[]) }],
+    );
+    assert_eq!((&busy["verdict"], busy.get("reasonCode")), (&json!("busy"), None));
+    assert_eq!((&busy["rules"][0]["mode"], &busy["rules"][0]["reason"]), (&json!("monitor"), &json!("trap")));
+
+    let event = event();
+    let without = serde_json::to_value(EventLine::new(&event, &instances(), status, false)).unwrap();
+    assert!(without["decision"].get("input").is_none() && without["decision"]["rules"].is_array());
+    let unasked = AuditEvent { decision: None, ..event };
+    assert!(json_of(&unasked).get("decision").is_none(), "nobody was asked");
+}
+
+#[test]
+fn what_was_asked_can_be_read_back_from_the_line_and_a_note_cannot_break_it() {
+    let question = Question {
+        request_id: "two\nlines".to_owned(),
+        network: NetworkFacts { address: Some("10.0.0.1".to_owned()), endpoint: Endpoint::Private },
+        now: Timestamp::from_unix_ms(1_589_397_133_320),
+        ..Question::default()
+    };
+    let decision = event().decision.map(|record| DecisionRecord { question: Arc::new(question.clone()), ..record });
+    let event = AuditEvent { decision, ..event() };
+    let line = serde_json::to_string(&EventLine::new(&event, &instances(), status, true)).unwrap();
+    assert!(!line.contains('\n'));
+    let read: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(serde_json::from_value::<Question>(read["decision"]["input"].clone()).unwrap(), question);
 }
 
 #[test]

@@ -199,10 +199,10 @@ struct DualAuthDelete {
 impl DualAuthDelete {
     fn new(key: &Key, now: Timestamp) -> Self {
         let enabled = key.needs_dual_auth();
-        let authorization = key.authorization_at(now).filter(|_| enabled);
+        let authorization = key.authorization_at(now);
         Self {
             enabled,
-            key_set_for_deletion: enabled.then_some(authorization.is_some()),
+            key_set_for_deletion: (enabled || authorization.is_some()).then_some(authorization.is_some()),
             auth_expiration: authorization.map(|authorization| authorization.lapses_at.to_rfc3339()),
         }
     }

@@ -33,7 +33,8 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 MediaType::KeyAction,
                 &gives(schemas, &["ciphertext"]),
             )
-            .refuses(&CRYPTO),
+            .refuses(&CRYPTO)
+            .refuses(&[Code::DataTooLarge]),
         action("/api/v2/keys/{id}/actions/unwrap", "unwrapKey", "Unwrap a data key")
             .about("Wrapped under an older version of the key, it also comes back wrapped under the newest.")
             .body(&types("application/vnd.ibm.kms.key_action_unwrap+json"), &ciphertext)
@@ -56,6 +57,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .answers_empty(204, "Rotated")
             .refuses(&ROTATE)
             .refuses(&MATERIAL)
+            .refuses(&[Code::DataTooLarge])
             .denied(409, "KEY_CREATE_IMPORT_ACCESS_ERR"),
     ];
     operations.extend([
@@ -132,7 +134,7 @@ fn legacy(schemas: &mut Schemas) -> Operation {
         .refuses(&ROTATE)
         .refuses(&RESTORE)
         .refuses(&MATERIAL)
-        .refuses(&[Code::NoBody, Code::UnprocessableCiphertext, Code::NotDualAuth])
+        .refuses(&[Code::NoBody, Code::UnprocessableCiphertext, Code::NotDualAuth, Code::DataTooLarge])
         .denied(409, "KEY_CREATE_IMPORT_ACCESS_ERR")
         .beside_another_path()
 }

@@ -65,7 +65,7 @@ fn create(schemas: &mut Schemas, path: &'static str, id: &str, summary: &str) ->
         .prefer()
         .answers(201, "The key", MediaType::Key, &made)
         .refuses(&MATERIAL)
-        .refuses(&[Code::KeyRingNotFound, Code::AliasQuota, Code::AliasNotUnique])
+        .refuses(&[Code::KeyRingNotFound, Code::AliasQuota, Code::AliasNotUnique, Code::DataTooLarge])
         .denied(409, "KEY_CREATE_IMPORT_ACCESS_ERR")
 }
 
