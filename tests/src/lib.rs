@@ -9,5 +9,6 @@ pub mod described;
 pub mod gateway;
 pub mod golden;
 pub mod table;
+pub mod transcript;
 
 pub use gateway::{Client, Gateway};

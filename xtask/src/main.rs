@@ -2,8 +2,10 @@
 
 mod bench;
 mod clients;
+mod languages;
 mod plugins;
 mod project;
+mod reference;
 mod serve;
 mod test;
 
@@ -44,6 +46,8 @@ enum Command {
         #[arg(value_enum, default_value_t)]
         which: plugins::Which,
     },
+    /// Write docs/wit-reference.md anew from the WIT files.
+    Reference,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,5 +56,6 @@ fn main() -> anyhow::Result<()> {
         Command::Test { arguments } => test::test(&arguments),
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Plugins { which } => plugins::build(which),
+        Command::Reference => reference::write(),
     }
 }

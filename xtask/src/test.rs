@@ -19,6 +19,7 @@ pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
     plugins::build(Which::All)?;
     say("building the gateway and the tests");
     run(project.cargo().args(["build", "--locked", "--workspace"]), "its messages are above")?;
+    plugins::build(Which::Languages)?;
     say("running the tests");
     let nextest = answers(&project.cargo, &["nextest", "--version"]);
     let mut tests = project.cargo();
@@ -34,6 +35,7 @@ pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
         .env("KEYGATE_PLUGIN_DIR", project.target.join("plugins"))
         .env("KEYGATE_TEST_PYTHON", python)
         .env("KEYGATE_TEST_NODE_MODULES", node_modules)
+        .env("KEYGATE_TEST_AUTHORS", project.target.join("authors"))
         .env("INSTA_UPDATE", "no");
     run(&mut tests, "the failures are above")
 }
