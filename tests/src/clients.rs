@@ -16,6 +16,11 @@ pub fn node_modules() -> OsString {
     made_by_xtask("KEYGATE_TEST_NODE_MODULES")
 }
 
+/// The toolchains that plugins in Python and JavaScript are built with, as `cargo xtask test` made them.
+pub fn toolchains() -> PathBuf {
+    made_by_xtask("KEYGATE_TEST_AUTHORS").into()
+}
+
 fn made_by_xtask(variable: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test`"))
 }

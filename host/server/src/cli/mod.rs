@@ -2,6 +2,8 @@
 
 mod check;
 mod new_key;
+mod plugin;
+mod policy;
 mod serve;
 
 use std::io::{self, Write};
@@ -11,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::plugin::PluginCommand;
+use self::policy::PolicyCommand;
 use crate::config::Environment;
 
 /// A key-management gateway that speaks the IBM Key Protect v2 REST API.
@@ -30,6 +34,23 @@ enum Command {
     /// Identities and access.
     #[command(subcommand)]
     Iam(IamCommand),
+    /// What the rules decide.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Write, build, test, measure and sign plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+impl Cli {
+    /// How much is logged where nobody says. What is made for people to read at a prompt is not mixed with the gateway's
+    /// own news; what a plugin has to say belongs there.
+    pub fn default_log(&self) -> &'static str {
+        match self.command {
+            Command::Plugin(_) => "warn,keygate::plugin=debug",
+            _ => "info",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +98,8 @@ pub async fn run(cli: Cli, environment: Environment) -> ExitCode {
         Command::Serve(args) => serve::serve(args, &environment).await,
         Command::Check(args) => check::check(&args, &environment).await,
         Command::Iam(IamCommand::NewKey { json }) => new_key::new_key(json),
+        Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, &environment).await,
+        Command::Plugin(command) => plugin::run(&command, &environment).await,
     };
     match done {
         Ok(code) => code,
@@ -102,5 +125,13 @@ mod tests {
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--config", "x"]).is_err());
         assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());
+        let explain = |more: &[&str]| Cli::try_parse_from([&["keygate", "policy", "explain"], more].concat());
+        assert!(explain(&["--audit", "-", "--correlation-id", "x", "--json"]).is_ok());
+        assert!(explain(&["--audit", "f", "--line", "3", "--config", "c"]).is_ok());
+        assert!(explain(&["--question", "f"]).is_ok());
+        assert!(explain(&[]).is_err(), "there is nothing to explain");
+        assert!(explain(&["--audit", "f", "--question", "g"]).is_err(), "one at a time");
+        assert!(explain(&["--question", "f", "--line", "1"]).is_err(), "--line is for --audit");
+        assert!(explain(&["--audit", "f", "--line", "1", "--correlation-id", "x"]).is_err(), "one way to name it");
     }
 }

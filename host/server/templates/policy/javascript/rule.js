@@ -1,0 +1,35 @@
+// A policy rule for Keygate: in guarded key rings, nobody deletes keys.
+
+// The actions that this rule has something to say to. The gateway does not even ask about others.
+const ACTIONS = ['kms.secrets.delete'];
+
+// The ids of the guarded rings, from the operator's `settings = { rings = ["prod"] }`. A sandbox lives for one call, and
+// is given its settings first.
+let rings = [];
+
+export const rule = {
+  configure(settings) {
+    const given = JSON.parse(settings);
+    for (const name of Object.keys(given)) {
+      if (name !== 'rings') throw { path: name, message: 'there is no such setting; the only one is `rings`' };
+    }
+    if (!Array.isArray(given.rings) || !given.rings.every((ring) => typeof ring === 'string')) {
+      throw { path: 'rings', message: 'expected a list of the ids of key rings, such as ["prod"]' };
+    }
+    rings = given.rings;
+  },
+
+  describe() {
+    return { name: '{{name}}', version: '0.1.0', actions: ACTIONS };
+  },
+
+  evaluate(request) {
+    const ring = request.target.keyRing;
+    if (!ACTIONS.includes(request.action) || !rings.includes(ring)) {
+      // No objection. It is for another rule, such as the built-in `access`, to say yes.
+      return { decision: { tag: 'abstain' }, memo: undefined };
+    }
+    const denial = { kind: 'conflict', code: 'RING_GUARDED_ERR', message: `Keys in the ring ${ring} cannot be deleted.` };
+    return { decision: { tag: 'deny', val: denial }, memo: undefined };
+  },
+};
