@@ -37,7 +37,8 @@ impl Severity {
             | Action::SetKeyForDeletion
             | Action::UnsetKeyForDeletion
             | Action::WritePolicies
-            | Action::WriteInstancePolicies => Self::Warning,
+            | Action::WriteInstancePolicies
+            | Action::ReloadPlugins => Self::Warning,
             _ => Self::Normal,
         }
     }

@@ -154,6 +154,8 @@ reason_codes! {
     PolicyFault = "POLICY_FAULT_ERR",
     /// A rule asks for something that this gateway does not know how to do, so the answer is no.
     UnknownObligation = "POLICY_OBLIGATION_ERR",
+    /// The configuration, or something that it names, cannot be taken; what was loaded before goes on.
+    ReloadRefused = "RELOAD_REFUSED_ERR",
 }
 
 /// What a reason points at (`api-contract`, b: `target`).
