@@ -185,6 +185,16 @@ actions! {
     DeleteKeyRing = "kms.keyrings.delete", "kms.key-rings.delete";
     /// A key's expiration date has come. The gateway's own doing: nobody asks for it.
     Expire = "kms.secrets.expire", "kms.secrets.expire";
+    /// `POST /keygate/v1/reload`: plugins, backends, rules and secrets as the configuration has them now. Keygate's own;
+    /// about no instance.
+    ReloadPlugins = "keygate.plugins.reload", "keygate.plugins.reload";
+}
+
+impl Action {
+    /// Whether it is about the gateway itself and no instance. The rules are told [`InstanceId::GATEWAY`] then.
+    pub const fn is_about_gateway(self) -> bool {
+        matches!(self, Self::ReloadPlugins)
+    }
 }
 
 /// What the question is made from: see [`question::Question`].
@@ -196,7 +206,7 @@ pub struct AccessRequest<'a> {
     pub action: Action,
     /// By whom.
     pub principal: &'a Principal,
-    /// In which instance.
+    /// In which instance; [`InstanceId::GATEWAY`] where it is about the gateway itself.
     pub instance: InstanceId,
     /// The key's ring, or the one that the request names.
     pub key_ring: Option<&'a KeyRingId>,

@@ -41,7 +41,8 @@ impl Severity {
             | Action::SetKeyForDeletion
             | Action::UnsetKeyForDeletion
             | Action::WritePolicies
-            | Action::WriteInstancePolicies => Self::Warning,
+            | Action::WriteInstancePolicies
+            | Action::ReloadPlugins => Self::Warning,
             _ => Self::Normal,
         }
     }

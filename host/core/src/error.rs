@@ -156,6 +156,8 @@ reason_codes! {
     UnknownObligation = "UNKNOWN_OBLIGATION_ERR",
     /// There is more data than a rule allows.
     DataTooLarge = "DATA_TOO_LARGE_ERR",
+    /// The configuration, or something that it names, cannot be taken; what was loaded before goes on.
+    ReloadRefused = "RELOAD_REFUSED_ERR",
 }
 
 /// What a reason points at (`api-contract`, b: `target`).

@@ -83,6 +83,12 @@ uuid_id!(
     EventId
 );
 
+impl InstanceId {
+    /// The nil UUID: no instance, but the gateway itself, in questions to the rules about that. No instance can be
+    /// configured with it.
+    pub const GATEWAY: Self = Self(Uuid::nil());
+}
+
 impl KeyId {
     /// The id of the key's first version, which is the key's own.
     pub const fn first_version(&self) -> VersionId {

@@ -126,6 +126,11 @@ impl ReadyPairs {
         self.shelves().pairs.entry(pair.private_key.backend.clone()).or_default().push_back(pair);
     }
 
+    /// Throws away those of a backend: it is another one now, which would not open them.
+    pub fn clear(&self, backend: &str) {
+        self.shelves().pairs.remove(backend);
+    }
+
     /// Leave to make one on this backend; `None` while somebody else is at it. Each takes seconds of a processor, and a few
     /// callers at once would take them all.
     pub fn make(&self, backend: &str) -> Option<Making<'_>> {

@@ -4,8 +4,12 @@
 //! The order is a promise. A caller without rights learns nothing: the answer is the same whether the key exists,
 //! whether the body is sound, and whether the instance is known. And no answer leaves before its audit event is kept.
 
+mod administer;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use administer::Administered;
 
 use crate::access::obligations::{Duty, Obligations};
 use crate::access::question::Question;

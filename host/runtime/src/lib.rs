@@ -33,5 +33,5 @@ pub use engine::{EngineError, RuntimeConfig};
 pub use host::HostServices;
 pub use host::secrets::{Secret, SecretError, SecretSource};
 pub use load_error::{LoadError, LoadStep};
-pub use registry::{Generation, PluginInfo};
+pub use registry::{Generation, PluginInfo, Retired};
 pub use runtime::Runtime;

@@ -1,7 +1,7 @@
 //! Generations: sets of plugins that were loaded together and are replaced together.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use keygate_core::ports::{Backends, BoxFuture, PolicyGate};
 use crate::backend::WasmBackend;
 use crate::chain::{self, Rule};
 use crate::manifest::World;
+use crate::sandbox::Facts;
 
 /// A loaded plugin, for logs and for `keygate check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +43,60 @@ impl Generation {
         &self.plugins
     }
 
+    /// Its backends, to look at what they do before it is live.
+    pub fn backends(&self) -> Arc<dyn Backends> {
+        Arc::new(Bound(self.backends.clone()))
+    }
+
+    /// Whether a backend is the same in both: the same component with the same settings.
+    pub(crate) fn has_same_backend(&self, other: &Self, name: &str) -> bool {
+        let made_of = |generation: &Self| {
+            let facts = &generation.backends.get(name)?.plugin.facts;
+            Some((facts.digest.clone(), facts.settings.clone()))
+        };
+        made_of(self) == made_of(other)
+    }
+
+    /// What its plugins, and all their sandboxes, hold.
+    fn facts(&self) -> impl Iterator<Item = &Arc<Facts>> {
+        let backends = self.backends.values().map(|backend| &backend.plugin.facts);
+        backends.chain(self.chain.iter().map(|rule| &rule.plugin.facts))
+    }
+
     /// What there is before anything was loaded: no backends, and a chain that refuses everything.
     fn empty() -> Self {
         Self { plugins: Vec::new(), backends: BTreeMap::new(), chain: Vec::new() }
+    }
+}
+
+/// The backends of a generation, whether it is live or not.
+struct Bound(BTreeMap<String, Arc<WasmBackend>>);
+
+impl Backends for Bound {
+    fn backend(&self, name: &str) -> Option<Arc<dyn CryptoBackend>> {
+        Some(Arc::<WasmBackend>::clone(self.0.get(name)?))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+/// A generation that another has taken the place of. Calls that were in work then finish on it.
+pub struct Retired {
+    number: u64,
+    parts: Vec<Weak<Facts>>,
+}
+
+impl Retired {
+    /// Its number; 0 for what there was before the first.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether nothing of it is left: its last call is through, and its code, settings and secrets are gone from memory.
+    pub fn is_gone(&self) -> bool {
+        self.parts.iter().all(|part| part.strong_count() == 0)
     }
 }
 
@@ -73,13 +125,13 @@ impl Registry {
         self.live.load_full()
     }
 
-    /// Makes a generation live and returns its number, one more than the one before.
-    pub(crate) fn activate(&self, generation: Generation) -> u64 {
+    /// Makes a generation live under a number one more than the one before, which it returns.
+    pub(crate) fn activate(&self, generation: Generation) -> Retired {
         // Nothing can panic while the lock is held, so there is nothing that a poisoned lock could tell.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = self.live.load().number + 1;
-        self.live.store(Arc::new(Numbered { number, generation }));
-        number
+        let before = self.live.load_full();
+        self.live.store(Arc::new(Numbered { number: before.number + 1, generation }));
+        Retired { number: before.number, parts: before.generation.facts().map(Arc::downgrade).collect() }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::load_error::{LoadError, LoadStep, nearest};
 use crate::loader::{Loaded, Loader, PROBE_TIMEOUT, Trust};
 use crate::manifest::{ChainEntry, Manifest, PluginManifest};
 use crate::measure::Meter;
-use crate::registry::{Generation, Numbered, PluginInfo, Registry};
+use crate::registry::{Generation, Numbered, PluginInfo, Registry, Retired};
 
 /// Runs plugins. One a process: it reserves address space for every sandbox there can be.
 pub struct Runtime {
@@ -74,13 +74,21 @@ impl Runtime {
     /// # Errors
     /// Everything that is wrong: one plugin's failure does not hide another's.
     pub async fn load(&self, manifest: &Manifest) -> Result<Generation, Vec<LoadError>> {
+        self.load_with(manifest, &self.services).await
+    }
+
+    /// The same, for a generation that is granted other services: other secrets than those that this was made with.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`].
+    pub async fn load_with(&self, manifest: &Manifest, services: &HostServices) -> Result<Generation, Vec<LoadError>> {
         let mut errors = duplicates(manifest);
         let (trust, untrusted) = Trust::read(manifest);
         errors.extend(untrusted);
         let loader = Loader {
             room: &self.room,
             cache: self.cache.as_ref(),
-            services: &self.services,
+            services,
             trust: &trust,
             snapshots: self.snapshots,
         };
@@ -96,14 +104,16 @@ impl Runtime {
         if errors.is_empty() { Ok(generation) } else { Err(errors) }
     }
 
-    /// Makes a generation live. Calls in flight finish on the one before.
-    pub fn activate(&self, generation: Generation) {
-        let number = self.registry.activate(generation);
+    /// Makes a generation live. Calls in flight finish on the one before, which it returns.
+    pub fn activate(&self, generation: Generation) -> Retired {
+        let retired = self.registry.activate(generation);
         let live = self.registry.live();
+        let number = live.number;
         for plugin in live.generation.describe() {
             let PluginInfo { name, digest, version, world, snapshot } = plugin;
             tracing::info!(number, plugin = %name, %digest, %version, world = world.as_str(), snapshot, "plugin is live");
         }
+        retired
     }
 
     /// The policy chain of whichever generation is live when it is asked.
@@ -145,6 +155,11 @@ impl Runtime {
     /// The number of the live generation; 0 before there is one.
     pub fn generation(&self) -> u64 {
         self.registry.live().number
+    }
+
+    /// Whether a backend of the live generation is the same in another: the same component with the same settings.
+    pub fn keeps_backend(&self, name: &str, other: &Generation) -> bool {
+        self.registry.live().generation.has_same_backend(other, name)
     }
 
     /// The plugins of the live generation.

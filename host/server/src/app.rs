@@ -1,9 +1,12 @@
 //! Where the rooms are put together: from a configuration to a gateway that can be served.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use keygate_core::backend::BackendError;
+use keygate_core::error::Error;
+use keygate_core::ids::KeyId;
 use keygate_core::import_token::ReadyPairs;
 use keygate_core::instance::Instances;
 use keygate_core::ops::life::Tender;
@@ -25,6 +28,7 @@ use crate::http::ratelimit::RateLimit;
 use crate::iam::{SigningKey, TokenService};
 use crate::problem::{Problem, Problems};
 use crate::readiness::{Readiness, Ready};
+use crate::reload::{Origin, Reloader, Report};
 use crate::secrets::Secrets;
 use crate::status::status;
 use crate::system::{DevClock, OsEntropy, SystemClock};
@@ -49,6 +53,8 @@ pub struct App {
     pub private_port: u16,
     /// The clock, where it is one that can be moved (dev mode).
     pub(crate) dev_clock: Option<Arc<DevClock>>,
+    /// Who takes plugins anew.
+    pub(crate) reloader: Reloader,
     readiness: Readiness,
     tender: Mutex<Tender>,
 }
@@ -74,7 +80,7 @@ impl App {
             .map_err(|error| problems.push(store_problem(&error)))
             .ok();
 
-        let (Some(runtime), Some(tokens), Some(audit), Some(store)) = (runtime, tokens, audit, store) else {
+        let (Some((runtime, secrets)), Some(tokens), Some(audit), Some(store)) = (runtime, tokens, audit, store) else {
             return Err(Problems(problems));
         };
         let gateway = Gateway {
@@ -88,11 +94,13 @@ impl App {
             limits: config.limits.clone(),
             import_keys: ReadyPairs::default(),
         };
-        keys_open(&gateway).await.map_err(Problems)?;
+        keys_open(&gateway, None).await.map_err(Problems)?;
         if config.server.private_listen.is_none() {
             warn_of_shut_instances(&gateway).await;
         }
+        let reloader = Reloader::new(config, secrets, runtime.generation(), gateway.clock.now());
         Ok(Self {
+            reloader,
             gateway: Arc::new(gateway),
             tokens: Arc::new(tokens),
             runtime: Arc::new(runtime),
@@ -118,6 +126,13 @@ impl App {
         self
     }
 
+    /// The same, that reloads from there.
+    #[must_use]
+    pub fn reloading_from(mut self, origin: Arc<Origin>) -> Self {
+        self.reloader = self.reloader.from(origin);
+        self
+    }
+
     /// Notes the addresses that it listens on. The operating system may have chosen the ports.
     #[must_use]
     pub fn listening_on(mut self, public: SocketAddr, private: Option<SocketAddr>) -> Self {
@@ -137,6 +152,11 @@ impl App {
         self.readiness.look(self).await
     }
 
+    /// Which plugins are live, and whether others were refused.
+    pub fn reload_report(&self) -> Report {
+        self.reloader.report()
+    }
+
     /// Does what has come due by now: expirations, lapses, rotations and purges. One pass at a time.
     pub async fn tend(&self) {
         let tended = self.tender.lock().await.tend(&self.gateway).await;
@@ -152,31 +172,46 @@ impl App {
 
 /// Whether the backends open what the store holds. A backend that takes none of its key-refs stops the start: most likely
 /// the secret they were sealed under is another one now, and new keys would be sealed beside old ones that are lost with
-/// it. Single keys that do not open, and devices that are away, are told in the log and stop nothing.
-async fn keys_open(gateway: &Gateway) -> Result<(), Vec<Problem>> {
-    let found = samples(gateway).await.map_err(|error| {
-        vec![Problem::new(
-            "keys",
-            error.to_string(),
-            "see the log, and restore the store from a backup if it is damaged",
-        )]
-    })?;
+/// it. Single keys that do not open, and devices that are away, are told in the log and stop nothing. Where the gateway
+/// `before` is to be replaced, one key that opens there and not here is one too many.
+pub(crate) async fn keys_open(gateway: &Gateway, before: Option<&Gateway>) -> Result<(), Vec<Problem>> {
+    let found = samples(gateway).await.map_err(|error| vec![unread(&error)])?;
+    let is_refused = |sample: &Unopened| matches!(sample.error, BackendError::InvalidKeyRef { .. });
+    let any_refused = found.values().any(|samples| samples.unopened.iter().any(is_refused));
+    let lost_before: Option<BTreeSet<KeyId>> = match before.filter(|_| any_refused) {
+        Some(before) => {
+            let found = samples(before).await.map_err(|error| vec![unread(&error)])?;
+            Some(found.into_values().flat_map(|s| s.unopened).map(|sample| sample.key.id).collect())
+        }
+        None => None,
+    };
     let mut problems = Vec::new();
     for (backend, Samples { opened, unopened }) in found {
         for Unopened { key, error } in &unopened {
             tracing::warn!(key = %key.id, instance = %key.instance, %error, "a key cannot be used now");
         }
-        let refused = unopened.iter().find(|sample| matches!(sample.error, BackendError::InvalidKeyRef { .. }));
-        if let (0, Some(Unopened { key, error })) = (opened, refused) {
-            let (tried, first) = (unopened.len(), key.id);
-            let problem =
-                format!("backend `{backend}` opens none of {tried} keys that were tried, {first} first: {error}");
+        let refused = unopened.iter().filter(|sample| is_refused(sample));
+        let mut lost = refused.filter(|sample| match &lost_before {
+            Some(before) => !before.contains(&sample.key.id),
+            None => opened == 0,
+        });
+        if let Some(Unopened { key, error }) = lost.next() {
+            let (not, tried, first) = (unopened.len(), opened + unopened.len(), key.id);
+            let problem = format!(
+                "backend `{backend}` does not open {not} of {tried} keys that were tried, {first} first: {error}"
+            );
             let mend = "bring back the secret (the KEK) that the keys of this store were sealed under; a version's \
                         number is never used again for other bytes";
             problems.push(Problem::new("keys", problem, mend));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The store cannot be read.
+pub(crate) fn unread(error: &Error) -> Problem {
+    let mend = "see the log, and restore the store from a backup if it is damaged";
+    Problem::new("keys", error.to_string(), mend)
 }
 
 /// Says in the log which instances answer nobody: their policy wants a private endpoint, and there is none. That is no
@@ -205,18 +240,14 @@ async fn warn_of_shut_instances(gateway: &Gateway) {
 
 /// The runtime, with the secrets in it, and nothing loaded yet.
 pub(crate) fn runtime(config: &Config, problems: &mut Vec<Problem>) -> Option<Runtime> {
-    new_runtime(config, &(Arc::new(SystemClock) as _), &(Arc::new(OsEntropy) as _), problems)
-}
-
-fn new_runtime(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-    problems: &mut Vec<Problem>,
-) -> Option<Runtime> {
     let (secrets, mut found) = Secrets::load(&config.secrets, &config.environment);
     problems.append(&mut found);
-    let services = HostServices { secrets: Arc::new(secrets), entropy: Arc::clone(entropy), clock: Arc::clone(clock) };
+    let services =
+        HostServices { secrets: Arc::new(secrets), entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock) };
+    new_runtime(config, services, problems)
+}
+
+fn new_runtime(config: &Config, services: HostServices, problems: &mut Vec<Problem>) -> Option<Runtime> {
     Runtime::new(runtime_config(&config.runtime), services).map_err(|error| problems.push(engine_problem(&error))).ok()
 }
 
@@ -224,16 +255,24 @@ async fn live_runtime(
     config: &Config,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-) -> Result<Runtime, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let runtime = new_runtime(config, clock, entropy, &mut problems);
+) -> Result<(Runtime, Arc<Secrets>), Vec<Problem>> {
+    let (secrets, mut problems) = Secrets::load(&config.secrets, &config.environment);
+    let secrets = Arc::new(secrets);
+    let services = HostServices {
+        secrets: Arc::<Secrets>::clone(&secrets),
+        entropy: Arc::clone(entropy),
+        clock: Arc::clone(clock),
+    };
+    // The runtime itself has none of them: each generation has its own, and they go with it.
+    let without = HostServices { secrets: Arc::new(Secrets::default()), ..services.clone() };
+    let runtime = new_runtime(config, without, &mut problems);
     let (manifest, mut found) = manifest(config);
     problems.append(&mut found);
     let Some(runtime) = runtime else { return Err(problems) };
-    match runtime.load(&manifest).await {
+    match runtime.load_with(&manifest, &services).await {
         Ok(generation) if problems.is_empty() => {
             runtime.activate(generation);
-            Ok(runtime)
+            Ok((runtime, secrets))
         }
         Ok(_) => Err(problems),
         Err(errors) => {

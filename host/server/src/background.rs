@@ -1,5 +1,5 @@
 //! What the gateway does without being asked: it looks for keys whose time has come, and keeps key pairs for import
-//! tokens ready.
+//! tokens ready. It also listens for what asks it to take its plugins anew.
 
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -10,6 +10,7 @@ use keygate_core::ops::life::Tended;
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::reload::Doors;
 
 /// How often the stock of key pairs is looked at. Looking costs nothing.
 const STOCK_INTERVAL: Duration = Duration::from_millis(500);
@@ -25,7 +26,7 @@ pub struct Background {
 
 impl Background {
     /// Begins. The tasks hold the gateway only while they are at work.
-    pub fn start(app: &Arc<App>) -> Self {
+    pub fn start(app: &Arc<App>, doors: Doors) -> Self {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(tend(Arc::downgrade(app), stopped.clone()));
         let mut backends: Vec<_> = app.gateway.instances.iter().map(|instance| instance.backend.clone()).collect();
@@ -34,6 +35,7 @@ impl Background {
         for backend in backends {
             tokio::spawn(stock(Arc::downgrade(app), backend, stopped.clone()));
         }
+        doors.open(app, &stopped);
         Self { stop }
     }
 
@@ -90,7 +92,10 @@ async fn stock(app: Weak<App>, backend: String, mut stopped: watch::Receiver<()>
 
 /// Does work in a task of its own, so that a defect in it ends that piece of work and not all that comes after. `None`
 /// when it panicked. Ends with whoever waits for it.
-async fn guarded<T: Send + 'static>(what: &str, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+pub(crate) async fn guarded<T: Send + 'static>(
+    what: &str,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
     let mut task = tokio::task::JoinSet::new();
     task.spawn(work);
     match task.join_next().await {
@@ -104,7 +109,7 @@ async fn guarded<T: Send + 'static>(what: &str, work: impl Future<Output = T> + 
 }
 
 /// Waits for something, unless it is time to end: then nothing comes of it.
-async fn unless_stopped<T>(work: impl Future<Output = T>, stopped: &mut watch::Receiver<()>) -> Option<T> {
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>, stopped: &mut watch::Receiver<()>) -> Option<T> {
     tokio::select! {
         value = work => Some(value),
         // Also when the sender is gone, which is stopping, too.

@@ -1,4 +1,4 @@
-//! Dev mode: two instances, eight identities and a KEK out of nothing, for trying Keygate and for tests. Never for
+//! Dev mode: two instances, nine identities and a KEK out of nothing, for trying Keygate and for tests. Never for
 //! production: whoever can read the directory has every key.
 
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ pub const PLUGIN_DIR: &str = "KEYGATE_PLUGIN_DIR";
 const PLUGINS: [&str; 2] = ["aes-gcm.wasm", "access.wasm"];
 
 /// The identities, in the order in which they are printed.
-pub const IDENTITIES: [&str; 8] =
-    ["manager", "manager2", "writer", "reader_plus", "reader", "purger", "nobody", "service"];
+pub const IDENTITIES: [&str; 9] =
+    ["manager", "manager2", "writer", "reader_plus", "reader", "purger", "nobody", "administrator", "service"];
 
 const ACCOUNT: &str = "keygate-dev";
 const REGION: &str = "us-south";
@@ -148,6 +148,8 @@ fn identity(name: &str, key: &ApiKey, instances: &[InstanceId; 2], service_id: &
         "writer" => vec![on("Writer", &first)],
         "purger" => vec![on("KeyPurge", &first)],
         "reader_plus" => vec![on("ReaderPlus", &first)],
+        // Of the gateway itself, and of no instance.
+        "administrator" => vec![json!({"roles": ["Administrator"]})],
         "reader" | "service" => vec![on("Reader", &first)],
         _ => Vec::new(),
     };

@@ -12,6 +12,7 @@ pub mod http;
 pub mod iam;
 pub mod problem;
 pub mod readiness;
+pub mod reload;
 pub mod secrets;
 pub mod shutdown;
 pub mod status;

@@ -61,7 +61,11 @@ impl Readiness {
         let mut last = self.0.lock().await;
         let now = app.gateway.clock.now();
         match &*last {
-            Some((at, ready)) if *at <= now && now.since(*at) < FRESH => ready.clone(),
+            Some((at, ready))
+                if *at <= now && now.since(*at) < FRESH && ready.generation == app.runtime.generation() =>
+            {
+                ready.clone()
+            }
             _ => {
                 let ready = look(app).await;
                 *last = Some((app.gateway.clock.now(), ready.clone()));

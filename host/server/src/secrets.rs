@@ -1,4 +1,4 @@
-//! The secrets that plugins can be granted: read once, at the start, and kept in memory that is wiped.
+//! The secrets that plugins can be granted: read at the start and at each reload, and kept in memory that is wiped.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +46,37 @@ impl Secrets {
             }
         }
         (Self(secrets), problems)
+    }
+}
+
+impl Secrets {
+    /// What is wrong with putting others in the place of these: a version that has other bytes under the same number. What
+    /// was sealed under it could not be opened any more.
+    pub fn changed_in(&self, next: &Self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, version, value) in self.each() {
+            let other = next.0.get(name).and_then(|versions| versions.get(&version));
+            if other.is_some_and(|other| other.expose() != value.expose()) {
+                let problem = format!("secret `{name}`, version {version}, has other bytes than before");
+                let mend = "bring the old ones back, and give new bytes a number of their own: a version's number is \
+                            never used again for other bytes";
+                problems.push(Problem::new("secrets", problem, mend));
+            }
+        }
+        problems
+    }
+
+    /// Says in the log which versions are not among others.
+    pub fn tell_of_gone(&self, next: &Self) {
+        for (secret, version, _) in self.each() {
+            if !next.0.get(secret).is_some_and(|versions| versions.contains_key(&version)) {
+                tracing::warn!(secret, version, "this version is gone; what is still sealed under it does not open");
+            }
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&str, u32, &SecretBytes)> {
+        self.0.iter().flat_map(|(name, versions)| versions.iter().map(move |(n, value)| (name.as_str(), *n, value)))
     }
 }
 
@@ -184,6 +215,25 @@ mod tests {
         let text = format!("{problems:?}");
         assert!(!text.contains(ONE) && !text.contains("hunter2") && !text.contains("AQEB"), "a secret is in a problem");
         assert_eq!(secrets.current("kek").unwrap_err(), SecretError::NotFound);
+    }
+
+    #[test]
+    fn a_version_keeps_its_bytes_for_ever_and_others_may_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |versions: serde_json::Value| {
+            let (secrets, problems) = secrets(dir.path(), &versions, &[("A", ONE), ("B", TWO)]);
+            assert_eq!(problems, []);
+            secrets
+        };
+        let first = of(serde_json::json!([{"version": 1, "env": "A"}]));
+        let grown = of(serde_json::json!([{"version": 1, "env": "A"}, {"version": 2, "env": "B"}]));
+        let other = of(serde_json::json!([{"version": 1, "env": "B"}]));
+        assert_eq!(first.changed_in(&grown), []);
+        assert_eq!(grown.changed_in(&first), []);
+        let problems = first.changed_in(&other);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].problem.contains("`kek`, version 1"), "{problems:?}");
+        assert!(!format!("{problems:?}").contains(ONE) && !format!("{problems:?}").contains(TWO));
     }
 
     #[test]

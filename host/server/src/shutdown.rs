@@ -1,6 +1,6 @@
-//! When to stop: at SIGTERM or SIGINT.
+//! Signals: when to stop, at SIGTERM or SIGINT, and when to reload, at SIGHUP.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Listens for the signals from now on. The future ends at the first of them; a second one ends the process at once, for
 /// those who will not wait.
@@ -25,4 +25,12 @@ pub fn signals() -> std::io::Result<impl Future<Output = ()> + Send> {
             std::process::exit(130);
         });
     })
+}
+
+/// Listens for SIGHUP from now on. One that comes before anybody waits for it is kept.
+///
+/// # Errors
+/// When the operating system lets no handler be installed.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

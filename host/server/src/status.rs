@@ -82,7 +82,8 @@ pub const fn of_reason(code: ReasonCode) -> u16 {
         ReasonCode::KeyInvalidState
         | ReasonCode::UnprocessableCiphertext
         | ReasonCode::KeyRootRequiredToRegister
-        | ReasonCode::KeyVersionInvalid => 422,
+        | ReasonCode::KeyVersionInvalid
+        | ReasonCode::ReloadRefused => 422,
         ReasonCode::KeyMaterialMissing => 500,
     }
 }
@@ -161,6 +162,7 @@ mod tests {
         ("NOT_ACCEPTABLE_ERR", 406),
         ("BODY_TOO_LARGE_ERR", 413),
         ("UNSUPPORTED_MEDIA_TYPE_ERR", 415),
+        ("RELOAD_REFUSED_ERR", 422),
     ];
 
     #[test]

@@ -1,5 +1,5 @@
-//! The table: which role may do what. `api-v2`, "Roles to actions", as data; and `events.list`, which is the gateway's
-//! own.
+//! The table: which role may do what. `api-v2`, "Roles to actions", as data; and `events.list` and
+//! `keygate.plugins.reload`, which are the gateway's own.
 
 /// A set of roles, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ impl Roles {
     const MANAGER: Self = Self(1 << 3);
     const KEY_PURGE: Self = Self(1 << 4);
     const KMIP_ADAPTER_MANAGER: Self = Self(1 << 5);
+    /// Keygate's own: whoever looks after the gateway itself. It gives nothing in any instance.
+    const ADMINISTRATOR: Self = Self(1 << 6);
 
     const NONE: Self = Self(0);
     /// Whoever may use keys.
@@ -32,6 +34,7 @@ impl Roles {
             "Manager" => Self::MANAGER,
             "KeyPurge" => Self::KEY_PURGE,
             "KmipAdapterManager" => Self::KMIP_ADAPTER_MANAGER,
+            "Administrator" => Self::ADMINISTRATOR,
             _ => Self::NONE,
         };
         self.0 & role.0 != 0
@@ -56,6 +59,8 @@ pub(crate) enum About {
     Keys,
     /// The instance and what is in it besides keys.
     Instance,
+    /// The gateway itself, and no instance.
+    Gateway,
 }
 
 /// What else must hold, beside the role, for an action to be allowed.
@@ -79,7 +84,7 @@ pub(crate) enum Also {
 
 /// A row of the table.
 pub(crate) struct Row {
-    /// The IAM action, without `kms.` in front.
+    /// The IAM action, without `kms.` in front where that is there.
     pub(crate) action: &'static str,
     /// Who has it.
     pub(crate) roles: Roles,
@@ -107,6 +112,9 @@ const fn services(action: &'static str, about: About, roles: Roles) -> Row {
 
 /// To move a key to another ring.
 pub(crate) const PATCH: Row = row("secrets.patch", About::Key, Roles::MANAGER).and(Also::NewRing);
+
+/// To take plugins anew. Keygate's own.
+const RELOAD: &str = "keygate.plugins.reload";
 
 /// Every action there is. What is not here is denied.
 pub(crate) const TABLE: &[Row] = &[
@@ -153,10 +161,11 @@ pub(crate) const TABLE: &[Row] = &[
     row("kmip-management.list", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
     row("kmip-management.read", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
     row("kmip-management.delete", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
+    row(RELOAD, About::Gateway, Roles::ADMINISTRATOR),
 ];
 
 /// The row of an action.
 pub(crate) fn find(action: &str) -> Option<&'static Row> {
-    let action = action.strip_prefix("kms.")?;
+    let action = if action == RELOAD { action } else { action.strip_prefix("kms.")? };
     TABLE.iter().find(|row| row.action == action)
 }

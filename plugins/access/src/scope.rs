@@ -32,8 +32,13 @@ fn held(row: &Row, question: &Question<'_>, covers: impl Fn(&RoleAssignment) -> 
     assignments.any(|assignment| covers(assignment) && assignment.roles.iter().any(|role| row.roles.has(role)))
 }
 
-/// Whether an assignment is about what the request is about.
+/// Whether an assignment is about what the request is about. The gateway itself is no part of anything: only an assignment
+/// on no part of it is about that.
 fn covers(assignment: &RoleAssignment, row: &Row, target: &Target) -> bool {
+    if row.about == About::Gateway {
+        let RoleAssignment { instance_id, key_ring, resource_type, resource_id, .. } = assignment;
+        return [instance_id, key_ring, resource_type, resource_id].iter().all(|part| part.is_none());
+    }
     let instance = assignment.instance_id.as_ref().is_none_or(|id| *id == target.instance_id);
     let ring = assignment.key_ring.as_ref().is_none_or(|ring| target.key_ring.as_ref() == Some(ring));
     let kind = assignment.resource_type.as_ref().is_none_or(|kind| kind == "key" && row.about != About::Instance);

@@ -1,13 +1,13 @@
-//! Not a request: before the first one, a look at whether the backends still open the keys that the store holds. A KEK
-//! file that was made anew under the old version's number passes every probe, and would seal new keys beside old ones
-//! that nobody can open any more.
+//! Not a request: before the first one, and before other plugins get to do the work, a look at whether the backends still
+//! open the keys that the store holds. A KEK file that was made anew under the old version's number passes every probe,
+//! and would seal new keys beside old ones that nobody can open any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::material;
 use crate::backend::{BackendError, Call};
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, KeyState};
 use crate::pipeline::Gateway;
 use crate::secret::SecretBytes;
 use crate::store::{KeyFilter, PageRequest, Sort};
@@ -59,4 +59,38 @@ pub async fn samples(gateway: &Gateway) -> Result<BTreeMap<String, Samples>, Err
         }
     }
     Ok(backends)
+}
+
+/// How many keys are read at a time in search of those on a backend.
+const PAGE: usize = 1_000;
+
+/// A key that has a version on one of these backends, deleted ones included: they can be restored. Looks through the whole
+/// store, so it is for the moment in which a backend is to go.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn key_on(gateway: &Gateway, backends: &BTreeSet<String>) -> Result<Option<(Key, String)>, Error> {
+    let filter = KeyFilter { states: KeyState::ALL.to_vec(), ..KeyFilter::default() };
+    let store = &gateway.store;
+    for instance in gateway.instances.iter() {
+        let mut offset = 0;
+        loop {
+            let page = PageRequest { offset, limit: PAGE };
+            let keys = store.keys(instance.id, &filter, &Sort::default(), page).await?;
+            let read = keys.len();
+            for key in keys {
+                let all = PageRequest { offset: 0, limit: usize::MAX };
+                let versions = store.versions(instance.id, key.id, all).await?.items;
+                let mut names = versions.into_iter().map(|version| version.key_ref.backend);
+                if let Some(name) = names.find(|name| backends.contains(name)) {
+                    return Ok(Some((key, name)));
+                }
+            }
+            if read < PAGE {
+                break;
+            }
+            offset += read;
+        }
+    }
+    Ok(None)
 }

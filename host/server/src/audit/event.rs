@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 pub type StatusOf = fn(&Cause) -> u16;
 
 /// Facts that are numbers in events.
-const NUMBERS: [&str; 5] =
-    ["totalResources", "keyState", "daysToKeyExpire", "maxAllowedRetrievals", "remainingRetrievals"];
+const NUMBERS: [&str; 6] =
+    ["totalResources", "keyState", "daysToKeyExpire", "maxAllowedRetrievals", "remainingRetrievals", "generation"];
 
 /// The event as auditors read it. Field names are the contract's, but for `decision`, which is Keygate's own.
 #[derive(Serialize)]

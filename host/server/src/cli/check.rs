@@ -45,7 +45,8 @@ pub(super) async fn problems(file: &Path, environment: &Environment) -> Vec<Prob
 }
 
 /// The roles that the built-in rule knows. Rules of one's own may know others.
-const ROLES: [&str; 6] = ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager"];
+const ROLES: [&str; 7] =
+    ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager", "Administrator"];
 
 /// Somebody must be there, and a role that is nearly one of the built-in ones is most likely meant to be it.
 fn identities(config: &Config, problems: &mut Vec<Problem>) {

@@ -68,7 +68,7 @@ struct ServeArgs {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = "plugins.toml")]
     config: PathBuf,
-    /// Serve without a configuration: two instances, seven identities and a KEK out of nothing. NOT FOR PRODUCTION.
+    /// Serve without a configuration: two instances, nine identities and a KEK out of nothing. NOT FOR PRODUCTION.
     #[arg(long, conflicts_with = "config")]
     dev: bool,
     /// Print one JSON object, as the first line on stdout, once connections are accepted.

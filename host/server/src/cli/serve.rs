@@ -9,14 +9,17 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 
 use super::ServeArgs;
 use crate::app::App;
 use crate::background::Background;
-use crate::config::{Config, Environment, Flags, Source, load};
+use crate::config::{Config, Environment, Flags, Source};
 use crate::dev::{Dev, PLUGIN_DIR, find_plugins};
 use crate::http::Listeners;
 use crate::problem::Problems;
+use crate::reload::watch::Watch;
+use crate::reload::{Doors, Origin};
 use crate::system::{DevClock, SystemClock};
 use crate::{http, shutdown};
 
@@ -24,6 +27,7 @@ use crate::{http, shutdown};
 pub(super) async fn serve(args: ServeArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     // Before anything else: a signal that comes while plugins are compiled must not leave a temporary directory behind.
     let mut stop = std::pin::pin!(shutdown::signals().context("no handler for signals")?);
+    let hangups = shutdown::hangups().context("no handler for signals")?;
     let temporary = match (args.dev, &args.data) {
         (true, None) => Some(tempfile::Builder::new().prefix("keygate-dev-").tempdir()?),
         _ => None,
@@ -34,7 +38,7 @@ pub(super) async fn serve(args: ServeArgs, environment: &Environment) -> anyhow:
         () = &mut stop => None,
     };
     let served = match started {
-        Some(Ok(started)) => started.serve(stop).await,
+        Some(Ok(started)) => started.serve(stop, hangups).await,
         Some(Err(error)) => Err(error),
         None => Ok(()),
     };
@@ -49,12 +53,13 @@ struct Started {
     app: Arc<App>,
     listeners: Listeners,
     greeting: String,
+    watch: Option<Watch>,
 }
 
 impl Started {
-    async fn serve(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { app, listeners, greeting } = self;
-        let background = Background::start(&app);
+    async fn serve(self, stop: impl Future<Output = ()>, hangups: Signal) -> anyhow::Result<()> {
+        let Self { app, listeners, greeting, watch } = self;
+        let background = Background::start(&app, Doors { hangups: Some(hangups), watch });
         // New work in the background ends with the signal, and not only when the last connection is gone.
         let stop = async move {
             stop.await;
@@ -92,12 +97,14 @@ async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>)
         None => None,
     };
     let source = dev.as_ref().map_or_else(|| Source::File(args.config.clone()), Dev::source);
-    let loaded = load(&source, environment, &Flags { listen: args.listen });
-    let mut config = match loaded.config {
-        Some(config) if loaded.problems.is_empty() => config,
-        _ => return Err(Problems(loaded.problems).into()),
-    };
-    config.plugins.require_digest = dev.is_none();
+    let flags = Flags { listen: args.listen };
+    let origin = Origin { source, environment: environment.clone(), flags, require_digest: dev.is_none() };
+    let origin = Arc::new(origin);
+    // Its first look before anything is read: what changes from then on is not missed.
+    let look = |every| Watch::new(Arc::clone(&origin), every);
+    let config = origin.read()?;
+    let watch = config.server.watch.map(look);
+    let config = if watch.is_some() { origin.read()? } else { config };
     // Bound before the long part: that an address is taken should be known at once.
     let listen = config.server.listen;
     let public = TcpListener::bind(listen).await.with_context(|| {
@@ -119,10 +126,10 @@ async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>)
         }
         None => App::build(&config, Arc::new(SystemClock)).await?,
     };
-    let app = app.listening_on(address, private_address);
+    let app = app.reloading_from(origin).listening_on(address, private_address);
     tracing::info!(url = %urls.public, private = urls.private, instances = config.instances.len(), "serving");
     let greeting = greeting(&urls, &config, dev.as_ref(), args.json);
-    Ok(Started { app: Arc::new(app), listeners: Listeners { public, private }, greeting })
+    Ok(Started { app: Arc::new(app), listeners: Listeners { public, private }, greeting, watch })
 }
 
 /// Where the endpoints are.
@@ -211,6 +218,7 @@ Stop with Ctrl-C.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load;
 
     fn dev() -> (tempfile::TempDir, Dev, Config) {
         let dir = tempfile::tempdir().unwrap();
@@ -234,7 +242,10 @@ mod tests {
         assert_eq!(line["private_url"], "http://127.0.0.1:2");
         assert_eq!(line["instances"].as_array().unwrap().len(), 2);
         let names: Vec<_> = line["api_keys"].as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(names, ["manager", "manager2", "nobody", "purger", "reader", "reader_plus", "service", "writer"]);
+        assert_eq!(
+            names,
+            ["administrator", "manager", "manager2", "nobody", "purger", "reader", "reader_plus", "service", "writer"]
+        );
         let production = ready_line(&Urls { private: None, ..urls() }, &config, None);
         assert!(production.get("private_url").is_none());
         assert!(production.get("api_keys").is_none());

@@ -48,6 +48,11 @@ pub(super) fn read(tree: &mut Tree, backends: &BTreeSet<String>) -> Vec<Instance
             tree.problem(format!("{path}.id"), "this is not a UUID", "make one with `uuidgen`");
             continue;
         };
+        if id == InstanceId::GATEWAY {
+            let problem = "the nil UUID is the gateway itself and no instance";
+            tree.problem(format!("{path}.id"), problem, "make one with `uuidgen`");
+            continue;
+        }
         if !seen.insert(id) {
             tree.problem(format!("{path}.id"), format!("another instance has the id {id}"), "give each its own id");
             continue;

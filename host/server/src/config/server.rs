@@ -37,6 +37,8 @@ pub struct ServerParams {
     pub admission_wait: Duration,
     /// How long requests in work may take to finish when the gateway stops.
     pub drain_timeout: Duration,
+    /// How often the files that plugins are made from are looked at, to reload when they change. `None`: never.
+    pub watch: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +56,7 @@ struct Section {
     max_in_flight: u32,
     admission_wait: Span,
     drain_timeout: Span,
+    watch: Option<Span>,
 }
 
 impl Default for Section {
@@ -71,6 +74,7 @@ impl Default for Section {
             max_in_flight: 256,
             admission_wait: Span::secs(2),
             drain_timeout: Span::secs(15),
+            watch: None,
         }
     }
 }
@@ -95,6 +99,10 @@ pub(super) fn read(tree: &mut Tree) -> ServerParams {
             );
         }
     }
+    if section.watch.is_some_and(|every| !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&every.0)) {
+        let mend = "give \"100ms\" to \"1h\", such as \"2s\", or leave it out";
+        tree.problem("server.watch", "files are not looked at that often, or that seldom", mend);
+    }
     private_port(tree, &section);
     ServerParams {
         listen: section.listen,
@@ -109,6 +117,7 @@ pub(super) fn read(tree: &mut Tree) -> ServerParams {
         max_in_flight: section.max_in_flight as usize,
         admission_wait: section.admission_wait.0,
         drain_timeout: section.drain_timeout.0,
+        watch: section.watch.map(|every| every.0),
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) enum MediaType {
     KeyRing,
     /// What adopters have not acknowledged yet. Keygate's own.
     LifecycleEvent,
+    /// What a reload made live. Keygate's own.
+    Reload,
     /// Errors.
     Error,
 }
@@ -54,6 +56,7 @@ impl MediaType {
             Self::Alias => "application/vnd.ibm.kms.alias+json",
             Self::KeyRing => "application/vnd.ibm.kms.key_ring+json",
             Self::LifecycleEvent => "application/vnd.keygate.lifecycle_event+json",
+            Self::Reload => "application/vnd.keygate.reload+json",
             Self::Error => "application/vnd.ibm.kms.error+json",
         }
     }

@@ -207,6 +207,7 @@ fn what_failed(action: Option<Action>) -> &'static str {
         Some(Action::CreateKeyRing) => "Key ring could not be created",
         Some(Action::DeleteKeyRing) => "Key ring could not be deleted",
         Some(Action::Expire) => "Key could not be deactivated",
+        Some(Action::ReloadPlugins) => "Plugins could not be reloaded",
         None => "The request could not be performed",
     }
 }

@@ -110,7 +110,7 @@ where
     };
     let way = async move {
         let intake = Intake::of(&request);
-        let mut response = match through(&app, &intake, request, op).await {
+        let mut response = match through(&app, &intake, action, request, op).await {
             Ok(answer) => answer.into_response(),
             Err(Stop::Audited(error)) => respond(&error, Some(action)),
             Err(Stop::Unaudited(error)) => refuse(&app, &intake, action.event(), Some(action), error).await,
@@ -169,7 +169,13 @@ enum Stop {
     Unaudited(Error),
 }
 
-async fn through<F, Fut>(app: &Arc<App>, intake: &Intake, request: Request, op: F) -> Result<Answer, Stop>
+async fn through<F, Fut>(
+    app: &Arc<App>,
+    intake: &Intake,
+    action: Action,
+    request: Request,
+    op: F,
+) -> Result<Answer, Stop>
 where
     F: FnOnce(Arc<App>, Incoming) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
@@ -177,7 +183,8 @@ where
     let (parts, body) = request.into_parts();
     let principal = authenticate(app, &parts.headers).map_err(Stop::Unaudited)?;
     intake.is(&principal);
-    let instance = instance(&parts.headers);
+    // Whatever instance a request about the gateway itself names, it is not about that.
+    let instance = if action.is_about_gateway() { Ok(InstanceId::GATEWAY) } else { instance(&parts.headers) };
     within_rate(app, &principal, &instance).map_err(Stop::Unaudited)?;
     let instance = instance.map_err(Stop::Unaudited)?;
     let mut flaws = Vec::new();

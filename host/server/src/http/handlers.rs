@@ -8,6 +8,7 @@ pub(super) mod import_token;
 pub(super) mod keys;
 pub(super) mod policies;
 pub(super) mod registrations;
+pub(super) mod reload;
 pub(super) mod rings;
 pub(super) mod token;
 pub(super) mod versions;

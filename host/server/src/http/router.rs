@@ -17,7 +17,7 @@ use super::correlation::correlate;
 use super::error::respond;
 use super::exchange::refuse_anybody;
 use super::handlers::{
-    actions, aliases, dev, health, import_token, keys, policies, registrations, rings, token, versions,
+    actions, aliases, dev, health, import_token, keys, policies, registrations, reload, rings, token, versions,
 };
 use super::openapi;
 use crate::app::App;
@@ -79,6 +79,7 @@ pub(super) static ROUTES: &[Route] = &[
     route(Method::POST, "/api/v2/key_rings/{id}", |_| post(rings::create)),
     route(Method::DELETE, "/api/v2/key_rings/{id}", |_| delete(rings::delete)),
     route(Method::GET, "/keygate/v1/events", |_| get(registrations::pending)),
+    route(Method::POST, "/keygate/v1/reload", |_| post(reload::reload)),
     route(Method::POST, "/identity/token", |_| post(token::exchange)),
     route(Method::POST, "/oidc/token", |_| post(token::exchange)),
     route(Method::GET, "/identity/keys", |_| get(token::keys)),

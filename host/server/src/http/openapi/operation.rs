@@ -12,14 +12,13 @@ use crate::http::answer::MediaType;
 use crate::status;
 
 /// Reasons to refuse any request of the API, but one that has no body to be of a type.
-const EVERYWHERE: [ReasonCode; 8] = [
+const EVERYWHERE: [ReasonCode; 7] = [
     ReasonCode::InvalidHeader,
     ReasonCode::BearerSubExtraction,
     // A body is read wherever one comes: it can break off, or be no gzip.
     ReasonCode::BadBody,
     ReasonCode::BodyTooLarge,
     ReasonCode::UnsupportedMediaType,
-    ReasonCode::InstanceNotFound,
     ReasonCode::PolicyFault,
     ReasonCode::UnknownObligation,
 ];
@@ -39,13 +38,23 @@ pub(super) struct Operation {
 impl Operation {
     /// A method of the API: it takes an access token and works in an instance.
     pub(super) fn new(method: Method, path: &'static str, id: &str, tag: &str, summary: &str) -> Self {
+        let operation = Self::with_token(method, path, id, tag, summary);
+        operation.shared("Instance").shared("CorrelationId").refuses(&[ReasonCode::InstanceNotFound])
+    }
+
+    /// One that takes an access token, and is about the gateway itself.
+    pub(super) fn of_gateway(method: Method, path: &'static str, id: &str, tag: &str, summary: &str) -> Self {
+        Self::with_token(method, path, id, tag, summary).shared("CorrelationId")
+    }
+
+    fn with_token(method: Method, path: &'static str, id: &str, tag: &str, summary: &str) -> Self {
         let mut operation = Self::open(method, path, id, tag, summary);
         operation.is_open = false;
         operation.refusals.extend(EVERYWHERE);
         if operation.method != Method::HEAD {
             operation.refusals.push(ReasonCode::NotAcceptable);
         }
-        operation.shared("Instance").shared("CorrelationId")
+        operation
     }
 
     /// One that anybody can ask for.

@@ -1,6 +1,7 @@
 //! What is no part of an instance: access tokens, health, and the document itself.
 
 use http::Method;
+use keygate_core::error::ReasonCode as Code;
 use serde_json::{Value, json};
 
 use super::answers;
@@ -9,6 +10,7 @@ use super::requests::TokenForm;
 use super::schemas::Schemas;
 use crate::http::answer::MediaType;
 use crate::http::handlers::health::ReadyBody;
+use crate::http::handlers::reload::ReloadBody;
 use crate::iam::TokenResponse;
 
 const JSON: &str = "application/json";
@@ -17,7 +19,21 @@ const TAG: &str = "Operation";
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let ready = schemas.answer::<ReadyBody<'static>>();
     let open = |path, id, summary| Operation::open(Method::GET, path, id, TAG, summary);
+    let reload = schemas.answer::<ReloadBody<'static>>();
     vec![
+        Operation::of_gateway(
+            Method::POST,
+            "/keygate/v1/reload",
+            "reload",
+            TAG,
+            "Take plugins, backends, rules and secrets anew",
+        )
+        .about(
+            "Keygate's own: it is no part of the Key Protect API, and about no instance. Answers when what the \
+                 configuration names now is live, or refused; what was live before goes on then.",
+        )
+        .answers(200, "What is live now", MediaType::Reload, &reload)
+        .refuses(&[Code::ReloadRefused]),
         token(schemas, "/identity/token", "createToken", "Buy an access token with an API key"),
         token(schemas, "/oidc/token", "createTokenOidc", "The same, where older clients look for it"),
         open("/identity/keys", "getTokenKeys", "The keys to check access tokens with (RFC 7517)").answers_with(

@@ -1,0 +1,353 @@
+//! Plugins, backends, the policy chain and secrets are taken anew without a start: a new generation is read, loaded, probed
+//! and tried on what the store holds, and then takes the place of the old one in one step. Calls in work finish on the
+//! old one. Where anything at all is wrong, nothing changes: the old one goes on.
+//!
+//! Who asks comes by one of three doors: a request ([`crate::http`]), a signal, or the look at the files ([`watch`]).
+
+mod doors;
+mod report;
+pub mod watch;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use keygate_core::access::Action;
+use keygate_core::clock::Timestamp;
+use keygate_core::error::Error;
+use keygate_core::ids::EventId;
+use keygate_core::import_token::ReadyPairs;
+use keygate_core::ops::samples::key_on;
+use keygate_core::pipeline::{Administered, Gateway};
+use keygate_core::ports::Backends;
+use keygate_runtime::{Generation, HostServices, PluginInfo, Retired};
+
+use crate::app::{self, App};
+use crate::config::{Config, Environment, Flags, Source, load};
+use crate::problem::{Problem, Problems};
+use crate::secrets::Secrets;
+
+pub use doors::Doors;
+pub(crate) use report::line;
+pub use report::{Refusal, Report};
+
+/// Where the configuration comes from, at the start and each time after.
+#[derive(Debug)]
+pub struct Origin {
+    /// The file, or dev mode's own.
+    pub source: Source,
+    /// The environment as it was at the start.
+    pub environment: Environment,
+    /// The command line's.
+    pub flags: Flags,
+    /// Whether plugins must say their digests. Off in dev mode only.
+    pub require_digest: bool,
+}
+
+impl Origin {
+    /// Reads the configuration. Waits for the disk.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(&self) -> Result<Config, Problems> {
+        let loaded = load(&self.source, &self.environment, &self.flags);
+        match loaded.config {
+            Some(mut config) if loaded.problems.is_empty() => {
+                config.plugins.require_digest = self.require_digest;
+                Ok(config)
+            }
+            _ => Err(Problems(loaded.problems)),
+        }
+    }
+}
+
+/// By which door a reload is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `POST /keygate/v1/reload`
+    Request,
+    /// SIGHUP
+    Signal,
+    /// A file is another one.
+    Watch,
+}
+
+impl Door {
+    /// Its name, in the log and in audit events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Signal => "signal",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// What is live now.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// The generation's number.
+    pub generation: u64,
+    /// Its plugins, in the order of the configuration.
+    pub plugins: Arc<[PluginInfo]>,
+}
+
+/// How a reload came out: what is live now, or what is wrong, and then nothing has changed.
+pub type Outcome = Result<Reloaded, Arc<[Problem]>>;
+
+/// One reload at a time.
+pub(crate) struct Reloader {
+    origin: Option<Arc<Origin>>,
+    fixed: Fixed,
+    /// How many reloads were asked for.
+    asked: AtomicU64,
+    turn: tokio::sync::Mutex<Turn>,
+    report: Mutex<Report>,
+}
+
+/// What the one who reloads has in hand.
+struct Turn {
+    /// The secrets of the live generation.
+    secrets: Arc<Secrets>,
+    /// The last reload, and how many askings it answered.
+    last: Option<(u64, Outcome)>,
+}
+
+impl Reloader {
+    /// For a gateway that has just begun with this configuration and these secrets.
+    pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, generation: u64, now: Timestamp) -> Self {
+        Self {
+            origin: None,
+            fixed: Fixed::of(config),
+            asked: AtomicU64::new(0),
+            turn: tokio::sync::Mutex::new(Turn { secrets, last: None }),
+            report: Mutex::new(Report { generation, at: now, last_refused: None }),
+        }
+    }
+
+    /// The same, that knows where to read the configuration again. Without that it refuses.
+    pub(crate) fn from(self, origin: Arc<Origin>) -> Self {
+        Self { origin: Some(origin), ..self }
+    }
+
+    /// What there is to tell of it.
+    pub(crate) fn report(&self) -> Report {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes everything anew. Who asks while a reload is under way waits for its end and then for another, because this
+    /// one may have read what has changed since; all who wait share that one.
+    async fn reload(&self, app: &App, door: Door) -> Outcome {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut turn = self.turn.lock().await;
+        if let Some((answered, outcome)) = &turn.last
+            && *answered >= asked
+        {
+            return outcome.clone();
+        }
+        let answers = self.asked.load(Ordering::Relaxed);
+        let outcome = match self.attempt(app, &turn.secrets).await {
+            Ok((reloaded, secrets)) => {
+                turn.secrets = secrets;
+                Ok(reloaded)
+            }
+            Err(problems) => Err(problems.into()),
+        };
+        turn.last = Some((answers, outcome.clone()));
+        self.note(app, door, &outcome);
+        outcome
+    }
+
+    fn note(&self, app: &App, door: Door, outcome: &Outcome) {
+        let at = app.gateway.clock.now();
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(Reloaded { generation, .. }) => {
+                *report = Report { generation: *generation, at, last_refused: None };
+            }
+            Err(problems) => {
+                let (door, stays) = (door.as_str(), report.generation);
+                for Problem { plugin, step, at, problem, mend } in problems.iter() {
+                    tracing::error!(
+                        plugin,
+                        step,
+                        at,
+                        problem,
+                        mend,
+                        door,
+                        stays,
+                        "reload refused; the old plugins go on"
+                    );
+                }
+                report.last_refused = Some(Refusal { at, problems: Arc::clone(problems) });
+            }
+        }
+    }
+
+    /// Reads, loads, tries, and swaps. Until the swap nothing has changed.
+    async fn attempt(&self, app: &App, live: &Secrets) -> Result<(Reloaded, Arc<Secrets>), Vec<Problem>> {
+        let origin = self.origin.as_ref().map(Arc::clone).ok_or_else(|| {
+            vec![Problem::new("config", "this gateway has no configuration that could be read again", "start it anew")]
+        })?;
+        let (config, secrets, mut problems) = blocking(move || {
+            let config = origin.read().map_err(|problems| problems.0)?;
+            let (secrets, problems) = Secrets::load(&config.secrets, &config.environment);
+            Ok::<_, Vec<Problem>>((config, Arc::new(secrets), problems))
+        })
+        .await??;
+        self.fixed.compare(&config);
+        problems.extend(live.changed_in(&secrets));
+        let (manifest, found) = app::manifest(&config);
+        problems.extend(found);
+        let gateway = &app.gateway;
+        let services = HostServices {
+            secrets: Arc::<Secrets>::clone(&secrets),
+            entropy: Arc::clone(&gateway.entropy),
+            clock: Arc::clone(&gateway.clock),
+        };
+        let loaded = app.runtime.load_with(&manifest, &services).await;
+        let generation = loaded.map_err(|errors| problems.extend(errors.into_iter().map(Problem::from))).ok();
+        let Some(generation) = generation.filter(|_| problems.is_empty()) else { return Err(problems) };
+        fits(gateway, &generation).await?;
+        live.tell_of_gone(&secrets);
+        Ok((swap(app, generation), secrets))
+    }
+}
+
+/// Whether a generation can do what the store and the instances need.
+async fn fits(gateway: &Gateway, generation: &Generation) -> Result<(), Vec<Problem>> {
+    let backends = generation.backends();
+    let next: BTreeSet<String> = backends.names().into_iter().collect();
+    let gone: BTreeSet<String> = gateway.backends.names().into_iter().filter(|name| !next.contains(name)).collect();
+    let mut problems = Vec::new();
+    for instance in gateway.instances.iter().filter(|instance| gone.contains(&instance.backend)) {
+        let problem = format!("instance `{}` needs the backend `{}`, which is gone", instance.name, instance.backend);
+        problems.push(Problem::new("keys", problem, "bring it back; instances get another backend by a start only"));
+    }
+    if problems.is_empty() && !gone.is_empty() {
+        let found = key_on(gateway, &gone).await.map_err(|error| vec![app::unread(&error)])?;
+        problems.extend(found.map(|(key, backend)| {
+            let problem = format!("the backend `{backend}` is gone, and key {} has material on it", key.id);
+            Problem::new("keys", problem, "bring it back; a backend can go when no key is on it any more")
+        }));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    app::keys_open(&on(gateway, backends), Some(gateway)).await
+}
+
+/// A gateway with other backends, for a look.
+fn on(gateway: &Gateway, backends: Arc<dyn Backends>) -> Gateway {
+    Gateway {
+        store: Arc::clone(&gateway.store),
+        backends,
+        gate: Arc::clone(&gateway.gate),
+        audit: Arc::clone(&gateway.audit),
+        clock: Arc::clone(&gateway.clock),
+        entropy: Arc::clone(&gateway.entropy),
+        instances: gateway.instances.clone(),
+        limits: gateway.limits.clone(),
+        import_keys: ReadyPairs::default(),
+    }
+}
+
+fn swap(app: &App, generation: Generation) -> Reloaded {
+    let names = generation.backends().names();
+    let changed: Vec<_> = names.into_iter().filter(|name| !app.runtime.keeps_backend(name, &generation)).collect();
+    let plugins = generation.describe().into();
+    let retired = app.runtime.activate(generation);
+    // What one backend made ahead, another may not open.
+    changed.iter().for_each(|backend| app.gateway.import_keys.clear(backend));
+    // Nobody else makes a generation live, so this is it.
+    let generation = app.runtime.generation();
+    tracing::info!(generation, "reloaded; calls in work finish on the plugins before");
+    tokio::spawn(see_out(retired));
+    Reloaded { generation, plugins }
+}
+
+/// How often it is looked whether an old generation is gone, and after how long that is worth a warning.
+const LOOK: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_secs(120);
+
+/// Tells when the last call on an old generation is through.
+async fn see_out(retired: Retired) {
+    let (generation, begun) = (retired.number(), tokio::time::Instant::now());
+    let mut is_late = false;
+    while !retired.is_gone() {
+        tokio::time::sleep(LOOK).await;
+        if !is_late && begun.elapsed() >= LONG {
+            is_late = true;
+            tracing::warn!(generation, "calls on the plugins of this generation are still in work");
+        }
+    }
+    tracing::info!(generation, "the last call is through; the plugins of this generation are gone");
+}
+
+/// What a reload leaves as it is. Holds no secret.
+struct Fixed(Vec<(&'static str, String)>);
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        let Config { server, store, iam, instances, limits, rate_limit, runtime, audit, .. } = config;
+        Self(vec![
+            ("server", print(server)),
+            ("store", print(store)),
+            ("iam", print(iam)),
+            ("instances", print(instances)),
+            ("limits", print(&(limits, rate_limit))),
+            ("runtime", print(runtime)),
+            ("audit", print(audit)),
+        ])
+    }
+
+    /// Says in the log what is another now and stays as it was.
+    fn compare(&self, config: &Config) {
+        for ((section, was), (_, is)) in self.0.iter().zip(&Self::of(config).0) {
+            if was != is {
+                tracing::warn!(
+                    section,
+                    "this section has changed, and a reload does not take it; start the gateway anew for it"
+                );
+            }
+        }
+    }
+}
+
+/// What tells two values of a section apart. A hash: the section itself has hashes of API keys.
+fn print(value: &impl std::fmt::Debug) -> String {
+    blake3::hash(format!("{value:?}").as_bytes()).to_hex().to_string()
+}
+
+/// Does what waits for a disk, or computes for long, where nobody else is kept waiting.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Vec<Problem>> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        vec![Problem::new("config", error.to_string(), "try again; if it stays so, report it as a defect of Keygate")]
+    })
+}
+
+impl App {
+    /// Takes plugins, backends, rules and secrets anew. Its audit event is for the caller to keep: the facts are for that.
+    pub(crate) async fn reload(&self, door: Door) -> Administered<Reloaded> {
+        let outcome = self.reloader.reload(self, door).await;
+        let facts = report::facts(door, self.runtime.generation(), &outcome);
+        Administered { outcome: outcome.map_err(|problems| report::refused(&problems)), facts }
+    }
+
+    /// The same, because of a signal or of other files. Says whether that could be recorded; where it could not be, nothing
+    /// was done.
+    pub(crate) async fn reload_by_itself(&self, door: Door) -> Result<(), Error> {
+        let id = EventId::generate(self.gateway.entropy.as_ref())?.to_string();
+        tracing::info!(door = door.as_str(), "reload");
+        let work = async || self.reload(door).await;
+        match self.gateway.administer_itself(Action::ReloadPlugins, &id, work).await {
+            // It is told already.
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, door = door.as_str(), "reload");
+                Err(error)
+            }
+        }
+    }
+}
