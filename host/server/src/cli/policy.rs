@@ -151,7 +151,7 @@ async fn rules(file: &Path, environment: &Environment) -> Result<Runtime, Proble
         Problem::new("engine", error.to_string(), "give it more address space, or lower `runtime.max_memory`")
     })?;
     match runtime.load(&manifest).await {
-        Ok(generation) => runtime.activate(generation),
+        Ok(generation) => drop(runtime.activate(generation)),
         Err(errors) => return Err(Problems(errors.into_iter().map(Problem::from).collect())),
     }
     Ok(runtime)
