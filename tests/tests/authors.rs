@@ -210,8 +210,8 @@ fn a_component_alone_is_tested_with_what_flags_grant_it() {
     let copy = alone.path().join("rule.wasm");
     fs::copy(&component, &copy).expect("a copy");
     let cache = toolchains().join("code");
-    let arguments = [text(&copy), "--cases", &cases, "--cache", text(&cache), "--limit", "memory=128MiB"];
-    let told = badly(keygate(&["test"]).args(arguments));
+    let arguments = [text(&copy), "--cases", &cases, "--limit", "memory=128MiB"];
+    let told = badly(keygate(&["test", "--cache", text(&cache)]).args(arguments));
     assert!(told.contains("wasi-minimal"), "{told}");
     let granted = ["--grant", "log", "--grant", "wasi-minimal", "--limit", "deadline=5s"];
     assert_eq!(passes(&[&arguments[..], &granted].concat()), 10);

@@ -6,6 +6,7 @@
 //! file = "target/plugins/examples/freeze.wasm"
 //! sha256_file = "target/plugins/examples/freeze.wasm.sha256"
 //! world = "policy-rule"
+//! grants = { log = true }
 //! settings = { reason = "Nothing changes until Monday.", exempt = ["IBMid-oncall"] }
 //!
 //! [policy]

@@ -6,6 +6,7 @@
 //! file = "target/plugins/examples/office-hours.wasm"
 //! sha256_file = "target/plugins/examples/office-hours.wasm.sha256"
 //! world = "policy-rule"
+//! grants = { log = true }
 //! settings = { hours = "08:00-18:00", days = ["mon", "tue", "wed", "thu", "fri"], utc_offset = "+01:00" }
 //!
 //! [policy]

@@ -85,13 +85,8 @@ impl Runtime {
         let mut errors = duplicates(manifest);
         let (trust, untrusted) = Trust::read(manifest);
         errors.extend(untrusted);
-        let loader = Loader {
-            room: &self.room,
-            cache: self.cache.as_ref(),
-            services,
-            trust: &trust,
-            snapshots: self.snapshots,
-        };
+        let loader =
+            Loader { room: &self.room, cache: self.cache.as_ref(), services, trust: &trust, snapshots: self.snapshots };
         let mut loaded = BTreeMap::new();
         for entry in &manifest.plugins {
             match loader.load(entry).await {

@@ -113,6 +113,20 @@ impl Dev {
         Ok(Self { instances, keys, tree, data: data.to_owned() })
     }
 
+    /// The same with one more rule: its entry, as it would stand in `[[plugins]]`. It comes last in the chain. The files are
+    /// watched then, because somebody is at work on the rule.
+    #[must_use]
+    pub fn with_rule(mut self, entry: Value) -> Self {
+        let name = entry["name"].clone();
+        for (list, value) in [("/plugins", entry), ("/policy/chain", name)] {
+            if let Some(Value::Array(list)) = self.tree.pointer_mut(list) {
+                list.push(value);
+            }
+        }
+        self.tree["server"]["watch"] = "1s".into();
+        self
+    }
+
     /// The configuration, as if somebody had written it. The environment and flags still have their say.
     pub fn source(&self) -> Source {
         Source::Made { tree: self.tree.clone(), base: self.data.clone() }

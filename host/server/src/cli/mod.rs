@@ -77,6 +77,10 @@ struct ServeArgs {
     /// Where to listen; port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// With --dev: a rule to put into the chain, by its project's directory. Can be given several times. The files are
+    /// watched: what `keygate plugin build` makes next is taken without a start.
+    #[arg(long = "plugin", value_name = "DIR", requires = "dev")]
+    plugins: Vec<PathBuf>,
     /// With --dev: where state lives. A temporary directory, removed at exit, if not given.
     #[arg(long, value_name = "DIR", requires = "dev")]
     data: Option<PathBuf>,
@@ -122,6 +126,8 @@ mod tests {
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--json", "--listen", "127.0.0.1:0"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "serve"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "serve", "--data", "x"]).is_err(), "--data is for dev mode");
+        assert!(Cli::try_parse_from(["keygate", "serve", "--plugin", "x"]).is_err(), "--plugin is for dev mode");
+        assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--plugin", "x", "--plugin", "y"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--config", "x"]).is_err());
         assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());

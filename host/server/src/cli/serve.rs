@@ -1,7 +1,7 @@
 //! `keygate serve`
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 
-use super::ServeArgs;
+use super::{ServeArgs, plugin};
 use crate::app::App;
 use crate::background::Background;
 use crate::config::{Config, Environment, Flags, Source};
@@ -93,7 +93,7 @@ async fn finish(app: Arc<App>) {
 
 async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>) -> anyhow::Result<Started> {
     let dev = match data.filter(|_| args.dev) {
-        Some(data) => Some(open_dev(data, environment)?),
+        Some(data) => Some(open_dev(data, environment, &args.plugins)?),
         None => None,
     };
     let source = dev.as_ref().map_or_else(|| Source::File(args.config.clone()), Dev::source);
@@ -138,10 +138,12 @@ struct Urls {
     private: Option<String>,
 }
 
-fn open_dev(data: &Path, environment: &Environment) -> Result<Dev, Problems> {
+fn open_dev(data: &Path, environment: &Environment, rules: &[PathBuf]) -> anyhow::Result<Dev> {
     let exe = std::env::current_exe().ok();
-    let plugins = find_plugins(environment.get(PLUGIN_DIR).map(String::as_str), exe.as_deref())?;
-    Ok(Dev::open(data, &plugins)?)
+    let plugins =
+        find_plugins(environment.get(PLUGIN_DIR).map(String::as_str), exe.as_deref()).map_err(Problems::from)?;
+    let dev = Dev::open(data, &plugins).map_err(Problems::from)?;
+    rules.iter().try_fold(dev, |dev, project| Ok(dev.with_rule(plugin::rule(project)?)))
 }
 
 fn greeting(urls: &Urls, config: &Config, dev: Option<&Dev>, json: bool) -> String {

@@ -29,6 +29,18 @@ fn what_is_made_is_a_configuration_without_a_problem_and_limits_can_be_set() {
 }
 
 #[test]
+fn a_rule_that_is_added_comes_last_in_the_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    let dev = Dev::open(dir.path(), Path::new("/plugins")).unwrap();
+    let entry = json!({"name": "mine", "file": "/mine.wasm", "world": "policy-rule"});
+    let config = config(&dev.with_rule(entry.clone()), &[]);
+    assert_eq!(config.plugins.plugins.last(), Some(&entry));
+    let chain: Vec<_> = config.plugins.chain.iter().map(|entry| entry.rule.as_str()).collect();
+    assert_eq!(chain, ["access", "mine"]);
+    assert_eq!(config.server.watch, Some(Duration::from_secs(1)));
+}
+
+#[test]
 fn each_identity_has_its_roles_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let dev = Dev::open(dir.path(), Path::new("/plugins")).unwrap();

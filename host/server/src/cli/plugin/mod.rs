@@ -12,12 +12,13 @@ mod subject;
 mod templates;
 mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
 
-use self::project::Lang;
+use self::project::{Lang, Project};
 use self::subject::SubjectArgs;
 use crate::config::Environment;
 
@@ -146,6 +147,14 @@ pub(super) struct VerifyArgs {
     /// The signature. FILE.sig, if not given.
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
+}
+
+/// The rule of a project, as an entry of `[[plugins]]`.
+///
+/// # Errors
+/// There is no project, it is not sound, or it is a backend.
+pub(super) fn rule(project: &Path) -> anyhow::Result<Value> {
+    Project::read(project)?.rule()
 }
 
 /// Does what was asked for.

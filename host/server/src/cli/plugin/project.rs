@@ -160,12 +160,29 @@ impl Project {
         component: &Path,
         settings: Option<&Map<String, Value>>,
     ) -> Result<PluginManifest, Problems> {
-        let settings = settings.unwrap_or(&self.settings);
+        entry(&self.value(component, settings.unwrap_or(&self.settings)))
+    }
+
+    /// A rule as dev mode loads it, with the project's own settings.
+    ///
+    /// # Errors
+    /// It is a backend.
+    pub(super) fn rule(&self) -> anyhow::Result<Value> {
+        if self.is_backend() {
+            bail!(
+                "{} is a backend, and dev mode takes rules beside its own plugins; try it with `keygate plugin test`",
+                self.name
+            );
+        }
+        Ok(self.value(&self.component(), &self.settings))
+    }
+
+    fn value(&self, component: &Path, settings: &Map<String, Value>) -> Value {
         let Self { name, world, grants, limits, .. } = self;
         let file = std::path::absolute(component).unwrap_or_else(|_| component.to_owned());
-        entry(&json!({
+        json!({
             "name": name, "file": file, "world": world, "grants": grants, "limits": limits, "settings": settings,
-        }))
+        })
     }
 }
 
