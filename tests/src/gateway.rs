@@ -36,7 +36,8 @@ pub struct Gateway {
     /// What it said when it was ready.
     pub ready: Ready,
     data: PathBuf,
-    directory: Option<tempfile::TempDir>,
+    log: Option<PathBuf>,
+    _directory: Option<tempfile::TempDir>,
 }
 
 /// The program under test.
@@ -69,12 +70,13 @@ impl Gateway {
         Self::launch(data.to_owned(), &[], &[], None).await
     }
 
-    /// Starts one from a configuration, as an operator does. There are no dev identities.
+    /// Starts one from a configuration, as an operator does. There are no dev identities. Its log is beside the configuration.
     pub async fn start_configured(config: &Path) -> Self {
         let mut command = Command::new(program());
         command.args(["serve", "--json", "--config"]).arg(config);
         let data = config.parent().expect("a directory").to_owned();
-        Self::spawn(command, data, None).await
+        let log = Some(data.join(LOG));
+        Self::spawn(command, data, log, None).await
     }
 
     async fn launch(
@@ -91,11 +93,16 @@ impl Gateway {
             // Making key pairs takes seconds, and few tests need import tokens: where one does, its pair is made then.
             .env("KEYGATE__LIMITS__IMPORT_KEYS_READY", "0")
             .envs(environment.iter().copied());
-        Self::spawn(command, data, directory).await
+        let log = directory.as_ref().map(|directory| directory.path().join(LOG));
+        Self::spawn(command, data, log, directory).await
     }
 
-    async fn spawn(mut command: Command, data: PathBuf, directory: Option<tempfile::TempDir>) -> Self {
-        let log = directory.as_ref().map(|directory| directory.path().join(LOG));
+    async fn spawn(
+        mut command: Command,
+        data: PathBuf,
+        log: Option<PathBuf>,
+        directory: Option<tempfile::TempDir>,
+    ) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr(log.as_deref())).kill_on_drop(true);
         let mut child = command.spawn().expect("the gateway can be started");
         let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
@@ -105,7 +112,7 @@ impl Gateway {
             .expect("its output can be read")
             .expect("it says that it is ready before it ends");
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
-        Self { child, ready, data, directory }
+        Self { child, ready, data, log, _directory: directory }
     }
 
     /// Where its state is.
@@ -115,13 +122,26 @@ impl Gateway {
 
     /// What it logged so far. One that was started on a directory of somebody else's has no log.
     pub fn log(&self) -> Vec<u8> {
-        let directory = self.directory.as_ref().expect("a gateway with a directory of its own");
-        std::fs::read(directory.path().join(LOG)).expect("a log: is KEYGATE_TEST_LOG set?")
+        let log = self.log.as_ref().expect("a gateway with a directory of its own");
+        std::fs::read(log).expect("a log: is KEYGATE_TEST_LOG set?")
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
+    }
+
+    /// How much of its memory is in RAM, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident size");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Sends it a signal, such as `-HUP`.
+    pub fn signal(&self, signal: &str) {
+        let status = std::process::Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()));
     }
 
     /// Kills it with SIGKILL: no chance to tidy up.
@@ -131,8 +151,7 @@ impl Gateway {
 
     /// Asks it to end and returns its exit code.
     pub async fn stop(mut self) -> Option<i32> {
-        let status = std::process::Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
-        assert!(status.is_ok_and(|status| status.success()));
+        self.signal("-TERM");
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         ended.expect("it ends in time").expect("it can be waited for").code()
     }

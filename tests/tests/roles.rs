@@ -16,6 +16,8 @@ fn identity(column: &str, instance: &str) -> String {
     match column {
         "nobody" => String::new(),
         "service" => format!("{{ roles = [\"Reader\"], instance = \"{instance}\" }}"),
+        // The gateway itself is no part of an instance.
+        "Administrator" => "{ roles = [\"Administrator\"] }".to_owned(),
         role => format!("{{ roles = [\"{role}\"], instance = \"{instance}\" }}"),
     }
 }
@@ -116,7 +118,8 @@ async fn a_role_ends_at_its_instance() {
         // One that does not exist is like one that is somebody else's.
         let mut nowhere = elsewhere.clone();
         "11111111-2222-4333-8444-555555555555".clone_into(&mut nowhere.instance);
-        for row in table.rows() {
+        // A request about the gateway itself is not about the instance that it names.
+        for row in table.rows().filter(|row| row.get("path") != "/keygate/v1/reload" || column != "Administrator") {
             let asked = house.prepare(row).await;
             for client in [&elsewhere, &nowhere] {
                 let body = asked.body(row.get("body"));

@@ -51,7 +51,7 @@ impl Ask<'_> {
         Self {
             action,
             kind: PrincipalKind::User,
-            assignments: ["Manager", "KeyPurge"].map(|role| assigned(role, None, None)).to_vec(),
+            assignments: ["Manager", "KeyPurge", "Administrator"].map(|role| assigned(role, None, None)).to_vec(),
             ring: Some("prod"),
             key: None,
             policies: &[],

@@ -176,9 +176,14 @@ impl App {
 /// `before` is to be replaced, one key that opens there and not here is one too many.
 pub(crate) async fn keys_open(gateway: &Gateway, before: Option<&Gateway>) -> Result<(), Vec<Problem>> {
     let found = samples(gateway).await.map_err(|error| vec![unread(&error)])?;
-    let is_refused = |sample: &Unopened| matches!(sample.error, BackendError::InvalidKeyRef { .. });
-    let any_refused = found.values().any(|samples| samples.unopened.iter().any(is_refused));
-    let lost_before: Option<BTreeSet<KeyId>> = match before.filter(|_| any_refused) {
+    let counts = |sample: &&Unopened| match (&sample.error, before) {
+        (BackendError::InvalidKeyRef { .. }, _) => true,
+        // A secret that is gone, a token that is another: whatever it is, it was not so before.
+        (error, Some(_)) => !matches!(error, BackendError::Busy(_)),
+        (_, None) => false,
+    };
+    let any = found.values().any(|samples| samples.unopened.iter().any(|sample| counts(&sample)));
+    let lost_before: Option<BTreeSet<KeyId>> = match before.filter(|_| any) {
         Some(before) => {
             let found = samples(before).await.map_err(|error| vec![unread(&error)])?;
             Some(found.into_values().flat_map(|s| s.unopened).map(|sample| sample.key.id).collect())
@@ -190,8 +195,7 @@ pub(crate) async fn keys_open(gateway: &Gateway, before: Option<&Gateway>) -> Re
         for Unopened { key, error } in &unopened {
             tracing::warn!(key = %key.id, instance = %key.instance, %error, "a key cannot be used now");
         }
-        let refused = unopened.iter().filter(|sample| is_refused(sample));
-        let mut lost = refused.filter(|sample| match &lost_before {
+        let mut lost = unopened.iter().filter(counts).filter(|sample| match &lost_before {
             Some(before) => !before.contains(&sample.key.id),
             None => opened == 0,
         });

@@ -26,6 +26,9 @@
 //! assignment for a single key counts on that ring only if it names the ring too. The forced deletion of a ring (`force`)
 //! moves what is left in it, and takes the right to that as well.
 //!
+//! `keygate.plugins.reload` is about the gateway itself, whose `instance-id` is the nil UUID. It takes the role
+//! `Administrator` by an assignment on no part of anything; that role gives nothing else.
+//!
 //! # Facts of the host
 //! A fact that is absent from `request.attributes`, because the host could not read the body or the path, leads to no
 //! denial: the host refuses the request itself, with a better reason. A request without an address is kept

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::signal::unix::Signal;
 
 use super::{ServeArgs, plugin};
 use crate::app::App;
@@ -20,6 +19,7 @@ use crate::http::Listeners;
 use crate::problem::Problems;
 use crate::reload::watch::Watch;
 use crate::reload::{Doors, Origin};
+use crate::shutdown::Hangups;
 use crate::system::{DevClock, SystemClock};
 use crate::{http, shutdown};
 
@@ -57,7 +57,7 @@ struct Started {
 }
 
 impl Started {
-    async fn serve(self, stop: impl Future<Output = ()>, hangups: Signal) -> anyhow::Result<()> {
+    async fn serve(self, stop: impl Future<Output = ()>, hangups: Hangups) -> anyhow::Result<()> {
         let Self { app, listeners, greeting, watch } = self;
         let background = Background::start(&app, Doors { hangups: Some(hangups), watch });
         // New work in the background ends with the signal, and not only when the last connection is gone.
@@ -100,11 +100,12 @@ async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>)
     let flags = Flags { listen: args.listen };
     let origin = Origin { source, environment: environment.clone(), flags, require_digest: dev.is_none() };
     let origin = Arc::new(origin);
-    // Its first look before anything is read: what changes from then on is not missed.
-    let look = |every| Watch::new(Arc::clone(&origin), every);
-    let config = origin.read()?;
-    let watch = config.server.watch.map(look);
-    let config = if watch.is_some() { origin.read()? } else { config };
+    let mut config = origin.read()?;
+    let watch = config.server.watch.map(|every| Watch::new(Arc::clone(&origin), every));
+    if watch.is_some() {
+        // Once more after the first look: what changes from that on is not missed.
+        config = origin.read()?;
+    }
     // Bound before the long part: that an address is taken should be known at once.
     let listen = config.server.listen;
     let public = TcpListener::bind(listen).await.with_context(|| {

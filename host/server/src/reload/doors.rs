@@ -1,21 +1,20 @@
 //! The doors that are no requests: the signal, and the look at the files.
 
-use std::future::Future;
 use std::sync::{Arc, Weak};
 
-use tokio::signal::unix::Signal;
 use tokio::sync::watch as channel;
 
 use super::Door;
 use super::watch::Watch;
 use crate::app::App;
 use crate::background::{guarded, unless_stopped};
+use crate::shutdown::Hangups;
 
 /// What is listened for, beside requests.
 #[derive(Default)]
 pub struct Doors {
     /// SIGHUP.
-    pub hangups: Option<Signal>,
+    pub hangups: Option<Hangups>,
     /// The files, where they are watched.
     pub watch: Option<Watch>,
 }
@@ -33,8 +32,8 @@ impl Doors {
 }
 
 /// Reloads at each signal. Those that come while a reload is under way are one.
-async fn listen(app: Weak<App>, mut hangups: Signal, mut stopped: channel::Receiver<()>) {
-    while let Some(Some(())) = unless_stopped(hangups.recv(), &mut stopped).await {
+async fn listen(app: Weak<App>, mut hangups: Hangups, mut stopped: channel::Receiver<()>) {
+    while let Some(Some(())) = unless_stopped(hangups.next(), &mut stopped).await {
         let Some(app) = app.upgrade() else { return };
         if unless_stopped(guarded("reload", reload(app, Door::Signal)), &mut stopped).await.is_none() {
             return;
@@ -73,6 +72,6 @@ async fn look(app: Weak<App>, mut watch: Watch, mut stopped: channel::Receiver<(
     }
 }
 
-fn reload(app: Arc<App>, door: Door) -> impl Future<Output = bool> + Send {
-    async move { app.reload_by_itself(door).await.is_ok() }
+async fn reload(app: Arc<App>, door: Door) -> bool {
+    app.reload_by_itself(door).await.is_ok()
 }

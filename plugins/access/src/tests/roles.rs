@@ -3,9 +3,10 @@
 use super::*;
 use crate::roles::TABLE;
 
-const ROLES: [&str; 6] = ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager"];
+const ROLES: [&str; 7] =
+    ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager", "Administrator"];
 
-/// One column a role, in the order of `ROLES`; `y` has the action.
+/// One column a role, in the order of `ROLES`; `y` has the action. A column that is left out is `-`.
 const EXPECTED: &[(&str, &str)] = &[
     ("kms.secrets.list", "yyyy-y"),
     ("kms.secrets.head", "yyyy-y"),
@@ -50,6 +51,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("kms.kmip-management.list", "---y-y"),
     ("kms.kmip-management.read", "---y-y"),
     ("kms.kmip-management.delete", "---y-y"),
+    ("keygate.plugins.reload", "------y"),
 ];
 
 const SERVICES_ONLY: [&str; 5] = [
@@ -64,7 +66,7 @@ const SERVICES_ONLY: [&str; 5] = [
 fn every_role_has_its_actions_and_no_other() {
     assert_eq!(EXPECTED.len(), TABLE.len(), "an action is missing from one of the two tables");
     for (action, columns) in EXPECTED {
-        for (role, column) in ROLES.into_iter().zip(columns.chars()) {
+        for (role, column) in ROLES.into_iter().zip(columns.chars().chain(std::iter::repeat('-'))) {
             for kind in [PrincipalKind::User, PrincipalKind::Service] {
                 let user_at_service_door = SERVICES_ONLY.contains(action) && kind == PrincipalKind::User;
                 let expected = match column {
@@ -94,7 +96,7 @@ fn without_a_role_nothing_is_allowed_or_explained() {
     for (action, _) in EXPECTED {
         for kind in [PrincipalKind::User, PrincipalKind::Service] {
             assert_eq!(ask(&request(action, kind, vec![])), Outcome::Unauthorized, "{action}");
-            for role in ["", "reader", "Reader ", "Administrator"] {
+            for role in ["", "reader", "Reader ", "administrator", "Owner"] {
                 assert_eq!(ask(&request(action, kind, vec![assignment(role)])), Outcome::Unauthorized, "{action}");
             }
         }
@@ -104,8 +106,38 @@ fn without_a_role_nothing_is_allowed_or_explained() {
 #[test]
 fn unknown_actions_are_denied() {
     let all: Vec<_> = ROLES.into_iter().map(assignment).collect();
-    for action in ["", "kms.", "kms.secrets", "kms.secrets.wrapp", "secrets.wrap", "kms.secrets.WRAP", "kms.*"] {
+    let near =
+        ["plugins.reload", "kms.plugins.reload", "kms.keygate.plugins.reload", "keygate.secrets.wrap", "keygate."];
+    let none = ["", "kms.", "kms.secrets", "kms.secrets.wrapp", "secrets.wrap", "kms.secrets.WRAP", "kms.*"];
+    for action in near.into_iter().chain(none) {
         assert_eq!(ask(&request(action, PrincipalKind::Service, all.clone())), Outcome::Unauthorized, "{action}");
+    }
+}
+
+#[test]
+fn the_gateway_itself_is_no_part_of_anything() {
+    const GATEWAY: &str = "00000000-0000-0000-0000-000000000000";
+    let reload = |assignment| {
+        let mut request = request("keygate.plugins.reload", PrincipalKind::User, vec![assignment]);
+        GATEWAY.clone_into(&mut request.target.instance_id);
+        request.target.key = None;
+        request.target.key_ring = None;
+        request.target.key_name = None;
+        ask(&request)
+    };
+    let whole = assignment("Administrator");
+    assert_eq!(reload(whole.clone()), Outcome::Allowed);
+    for role in ROLES.into_iter().filter(|role| *role != "Administrator") {
+        assert_eq!(reload(assignment(role)), Outcome::Unauthorized, "{role}");
+    }
+    for part in [
+        RoleAssignment { instance_id: Some(GATEWAY.into()), ..whole.clone() },
+        RoleAssignment { instance_id: Some(INSTANCE.into()), ..whole.clone() },
+        RoleAssignment { key_ring: Some("default".into()), ..whole.clone() },
+        RoleAssignment { resource_type: Some("key".into()), ..whole.clone() },
+        RoleAssignment { resource_id: Some(GATEWAY.into()), ..whole },
+    ] {
+        assert_eq!(reload(part), Outcome::Unauthorized);
     }
 }
 

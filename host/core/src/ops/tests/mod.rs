@@ -1,5 +1,6 @@
 //! The use cases on fakes of all ports, with a clock that the test moves.
 
+mod administer;
 mod aliases;
 mod common;
 mod crypto;
