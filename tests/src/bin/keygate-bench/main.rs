@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what the sandbox costs a wrap over loopback; and `cargo xtask bench lists`: what a hundred thousand
-//! keys in an instance cost.
+//! keys in an instance cost; and `cargo xtask bench rules`: what each rule of the chain costs.
 //!
 //! For the first, two gateways in one process, alike in everything (access tokens checked, the policy chain in its sandbox, every
 //! request audited) but for the primitive: a fresh sandbox a call, or the same plugin's code called natively. They take
@@ -8,6 +8,7 @@
 mod lists;
 mod load;
 mod native;
+mod rules;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ struct Arguments {
 enum Command {
     /// What many keys in an instance cost lists, searches, creations and wraps.
     Lists(lists::Arguments),
+    /// What each rule adds to a decision, beside an empty chain.
+    Rules(rules::Arguments),
 }
 
 fn main() {
@@ -60,6 +63,7 @@ fn main() {
     match &arguments.command {
         None => runtime.block_on(bench(&arguments)),
         Some(Command::Lists(arguments)) => runtime.block_on(lists::bench(arguments)),
+        Some(Command::Rules(arguments)) => runtime.block_on(rules::bench(arguments)),
     }
 }
 

@@ -1,0 +1,74 @@
+//! What policies may not exceed. The parser and the checker of the language go down into an expression with a call for
+//! each level, and a sandbox's stack ends somewhere: so depth and length are looked at before they are asked.
+
+use crate::problems::Problems;
+
+/// Most bytes of all texts together.
+pub(crate) const MAX_TEXT: usize = 768 << 10;
+/// Most policies.
+pub(crate) const MAX_POLICIES: usize = 2_000;
+/// Brackets in brackets.
+const MAX_DEPTH: usize = 32;
+/// Operators, and whatever else makes an expression deep, of one policy.
+const MAX_OPERATORS: usize = 200;
+
+/// Looks for what is too deep or too long. It reads no more than the words need: strings and comments are skipped.
+pub(crate) fn check(source: usize, text: &str, problems: &mut Problems) {
+    let bytes = text.as_bytes();
+    let (mut depth, mut operators, mut at) = (0_usize, 0_usize, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'/' if bytes.get(at + 1) == Some(&b'/') => {
+                at += bytes[at..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - at);
+                continue;
+            }
+            b'"' => at = string_end(bytes, at),
+            b'(' | b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    problems.add(
+                        source,
+                        at,
+                        format!("brackets go deeper than {MAX_DEPTH} levels: simplify the policy"),
+                    );
+                    return;
+                }
+            }
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b';' if depth == 0 => operators = 0,
+            b'&' | b'|' | b'+' | b'-' | b'*' | b'!' | b'<' | b'>' | b'=' | b'.' => operators += 1,
+            b'i' | b'h' | b'l' if starts_word(bytes, at) => operators += 1,
+            _ => {}
+        }
+        if operators > 2 * MAX_OPERATORS {
+            let message = format!("this policy has more than {MAX_OPERATORS} operators: make several of it");
+            problems.add(source, at, message);
+            return;
+        }
+        at += 1;
+    }
+}
+
+/// `if`, `in`, `is`, `has`, `like`.
+fn starts_word(bytes: &[u8], at: usize) -> bool {
+    let wordy = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+    !wordy(before)
+        && ["if", "in", "is", "has", "like"]
+            .iter()
+            .any(|word| bytes[at..].starts_with(word.as_bytes()) && !wordy(bytes.get(at + word.len())))
+}
+
+/// Where a string ends that starts here.
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'"' => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
