@@ -24,8 +24,6 @@ let tag = 'pci';
 let networks = [];
 let named = '';
 
-const abstain = { decision: { tag: 'abstain' }, memo: undefined };
-
 export const rule = {
   configure(settings) {
     const given = JSON.parse(settings);
@@ -49,15 +47,24 @@ export const rule = {
   },
 
   evaluate(request) {
-    const { key } = request.target;
-    if (key === undefined || !key.tags.includes(tag)) return abstain;
-    const { address } = request.network;
-    // Without an address nobody can say where it comes from.
-    if (address !== undefined && networks.some((network) => contains(network, address))) return abstain;
-    const message = `Keys tagged ${tag} can only be used from ${named}.`;
-    return { decision: { tag: 'deny', val: { kind: 'forbidden', code: 'PCI_NETWORK_ERR', message: message.slice(0, 500) } }, memo: undefined };
+    try {
+      return { decision: decide(request), memo: undefined };
+    } catch (error) {
+      // A text is for the operator's log, and counts as a refusal. An Error would be a trap that says nothing.
+      throw `${error}\n${error?.stack ?? ''}`;
+    }
   },
 };
+
+function decide(request) {
+  const { key } = request.target;
+  if (key === undefined || !key.tags.includes(tag)) return { tag: 'abstain' };
+  const { address } = request.network;
+  // Without an address nobody can say where it comes from.
+  if (address !== undefined && networks.some((network) => contains(network, address))) return { tag: 'abstain' };
+  const message = `Keys tagged ${tag} can only be used from ${named}.`;
+  return { tag: 'deny', val: { kind: 'forbidden', code: 'PCI_NETWORK_ERR', message: message.slice(0, 500) } };
+}
 
 // A settings error, as the contract has it.
 function refuse(path, message) {

@@ -103,7 +103,7 @@ fn artifact(messages: &[u8]) -> Option<PathBuf> {
             let files = message["filenames"].as_array().cloned().unwrap_or_default();
             files.into_iter().filter_map(|file| file.as_str().map(PathBuf::from))
         });
-    files.filter(|file| file.extension() == Some(OsStr::new("wasm"))).last()
+    files.filter(|file| file.extension() == Some(OsStr::new("wasm"))).next_back()
 }
 
 fn python(project: &Project, environment: &Environment, wit: &Path, output: &Path) -> anyhow::Result<()> {

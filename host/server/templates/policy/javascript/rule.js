@@ -24,12 +24,21 @@ export const rule = {
   },
 
   evaluate(request) {
-    const ring = request.target.keyRing;
-    if (!ACTIONS.includes(request.action) || !rings.includes(ring)) {
-      // No objection. It is for another rule, such as the built-in `access`, to say yes.
-      return { decision: { tag: 'abstain' }, memo: undefined };
+    try {
+      return { decision: decide(request), memo: undefined };
+    } catch (error) {
+      // A text is for the operator's log, and counts as a refusal. An Error would be a trap that says nothing.
+      throw `${error}\n${error?.stack ?? ''}`;
     }
-    const denial = { kind: 'conflict', code: 'RING_GUARDED_ERR', message: `Keys in the ring ${ring} cannot be deleted.` };
-    return { decision: { tag: 'deny', val: denial }, memo: undefined };
   },
 };
+
+function decide(request) {
+  const ring = request.target.keyRing;
+  if (!ACTIONS.includes(request.action) || !rings.includes(ring)) {
+    // No objection. It is for another rule, such as the built-in `access`, to say yes.
+    return { tag: 'abstain' };
+  }
+  const message = `Keys in the ring ${ring} cannot be deleted.`;
+  return { tag: 'deny', val: { kind: 'conflict', code: 'RING_GUARDED_ERR', message } };
+}
