@@ -98,12 +98,12 @@ fn rust(project: &Project) -> anyhow::Result<Vec<u8>> {
 /// The last `.wasm` that cargo says it made.
 fn artifact(messages: &[u8]) -> Option<PathBuf> {
     let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    let files =
+    let mut files =
         messages.filter(|message: &serde_json::Value| message["reason"] == "compiler-artifact").flat_map(|message| {
             let files = message["filenames"].as_array().cloned().unwrap_or_default();
             files.into_iter().filter_map(|file| file.as_str().map(PathBuf::from))
         });
-    files.filter(|file| file.extension() == Some(OsStr::new("wasm"))).next_back()
+    files.rfind(|file| file.extension() == Some(OsStr::new("wasm")))
 }
 
 fn python(project: &Project, environment: &Environment, wit: &Path, output: &Path) -> anyhow::Result<()> {
