@@ -26,10 +26,6 @@ const STACK_BYTES: u32 = 16_384;
 /// into two pages.
 const RSA_STACK_BYTES: u32 = 65_536;
 
-/// The same of the rule that parses and checks policies, which goes down into their expressions with a call for each level.
-/// What a call does not touch of it costs nothing.
-const CEDAR_STACK_BYTES: u32 = 1 << 20;
-
 /// What plugins may use beyond the target's default. Wide arithmetic (64 by 64 bits to 128) makes RSA three to four times
 /// as fast; the host's engine has it switched on. All plugins are built with it, so that what they share is built once.
 /// It is not in the compiler's list of stable features yet: the warning that says so is about this line.
@@ -72,7 +68,6 @@ impl Plugin {
 const BUILTIN: &[Plugin] = &[
     Plugin { stack: RSA_STACK_BYTES, ..Plugin::new("keygate-plugin-aes-gcm", "aes-gcm") },
     Plugin::new("keygate-plugin-access", "access"),
-    Plugin { stack: CEDAR_STACK_BYTES, ..Plugin::new("keygate-plugin-policy-rules", "policy-rules") },
 ];
 
 const TESTS: &[Plugin] = &[

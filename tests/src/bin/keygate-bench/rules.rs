@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use keygate::system::SystemClock;
+use keygate_core::access::question::Question;
 use keygate_core::access::{
     AccessRequest, Action, Endpoint, Network, Principal, PrincipalKind, RoleAssignment, Verdict,
 };
@@ -18,7 +19,7 @@ use keygate_core::entropy::{Entropy, EntropyError};
 use keygate_core::ids::{InstanceId, KeyId, KeyRingId};
 use keygate_core::key::{Key, KeyKind, KeyState};
 use keygate_core::policy::InstancePolicies;
-use keygate_runtime::manifest::{Manifest, PluginManifest};
+use keygate_runtime::manifest::{ChainEntry, Manifest, PluginManifest};
 use keygate_runtime::{HostServices, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ pub(crate) async fn bench(arguments: &Arguments) {
     for (name, entry) in entries(arguments) {
         contenders.push(Contender::new(&name, Some(entry), cache.path()).await);
     }
-    let question = Question::new();
+    let question = question();
     for contender in &mut contenders {
         contender.turn(&question, arguments.calls / 4).await;
         contender.rounds.clear();
@@ -93,13 +94,14 @@ pub(crate) async fn bench(arguments: &Arguments) {
 /// Names of the rules, and their entries in `plugins.toml`.
 fn entries(arguments: &Arguments) -> Vec<(String, Value)> {
     let built = |name: &str| plugins().join(format!("{name}.wasm"));
-    let mut entries = vec![
-        ("access".to_owned(), entry("access", &built("access"), json!({}), false)),
-        (
-            format!("policy-rules ({} policies)", arguments.policies),
-            entry("policy-rules", &built("policy-rules"), json!({ "policies": policies(arguments.policies) }), false),
-        ),
-    ];
+    let mut entries = vec![("access".to_owned(), entry("access", &built("access"), json!({}), false))];
+    // It is not among the plugins that are always built.
+    let declarative = built("policy-rules");
+    if declarative.is_file() {
+        let settings = json!({ "policies": policies(arguments.policies) });
+        let name = format!("policy-rules ({} policies)", arguments.policies);
+        entries.push((name, entry("policy-rules", &declarative, settings, false)));
+    }
     for rule in &arguments.rules {
         let (file, settings) = rule.split_once(':').unwrap_or((rule, "{}"));
         let settings = std::fs::read_to_string(settings).unwrap_or_else(|_| settings.to_owned());
@@ -197,7 +199,7 @@ impl Contender {
         let gate = runtime.gate();
         let started = Instant::now();
         for _ in 0..calls {
-            let decision = gate.decide(&question.request()).await;
+            let decision = gate.decide(question, None).await;
             assert!(
                 decision.trail.is_empty() || matches!(decision.verdict, Verdict::Allow(_)),
                 "{}: {decision:?}",
@@ -221,7 +223,7 @@ fn runtime(cache: &Path) -> Runtime {
 async fn load(entry: &Value, cache: &Path) -> Result<Runtime, String> {
     let plugin = PluginManifest::parse(entry, Path::new("/")).map_err(|error| format!("{error:?}"))?;
     let mut manifest = Manifest::default();
-    manifest.policy.chain.push(plugin.name.clone());
+    manifest.policy.chain.push(ChainEntry::everywhere(&plugin.name));
     manifest.plugins = vec![plugin];
     let runtime = runtime(cache);
     let generation = runtime.load(&manifest).await.map_err(|errors| format!("{errors:?}"))?;
@@ -232,14 +234,14 @@ async fn load(entry: &Value, cache: &Path) -> Result<Runtime, String> {
 /// The least memory limit, in steps of a page, under which the rule answers: what its sandboxes take after their settings
 /// were read once (compiled code and snapshot are in the cache by then).
 async fn least_memory(entry: &Value, cache: &Path) -> usize {
-    let question = Question::new();
+    let question = question();
     let (mut low, mut high) = (0_usize, 1_024_usize);
     while low + 1 < high {
         let pages = low.midpoint(high);
         let mut entry = entry.clone();
         entry["limits"]["memory"] = format!("{}KiB", pages * 64).into();
         let answers = match load(&entry, cache).await {
-            Ok(runtime) => matches!(runtime.gate().decide(&question.request()).await.verdict, Verdict::Allow(_)),
+            Ok(runtime) => matches!(runtime.gate().decide(&question, None).await.verdict, Verdict::Allow(_)),
             Err(_) => false,
         };
         if answers { high = pages } else { low = pages }
@@ -320,53 +322,36 @@ fn key(ring: &KeyRingId) -> Key {
     }
 }
 
-/// An unwrap with a key of the ring `prod`, by a Writer, at noon, from inside.
-struct Question {
-    principal: Principal,
-    ring: KeyRingId,
-    key: Key,
-    policies: InstancePolicies,
-    network: Network,
-}
-
 const INSTANCE: InstanceId = InstanceId::from_bytes([1; 16]);
 /// 2026-11-23T12:00:00Z, a Monday.
 const NOON: Timestamp = Timestamp::from_unix_ms(1_795_435_200_000);
 
-impl Question {
-    fn new() -> Self {
-        let ring = KeyRingId::parse("prod").expect("a ring");
-        let assignment = |role: &str| RoleAssignment { roles: vec![role.to_owned()], ..RoleAssignment::default() };
-        let principal = Principal {
-            id: "IBMid-550000ABCD".to_owned(),
-            name: None,
-            kind: PrincipalKind::User,
-            account: "0".repeat(32),
-            assignments: vec![assignment("Reader"), assignment("Writer")],
-            attributes: vec![("department".to_owned(), "payments".to_owned())],
-        };
-        let key = key(&ring);
-        let address = Some(std::net::IpAddr::from([10, 1, 2, 3]));
-        let network = Network { address, endpoint: Endpoint::Private };
-        Self { principal, ring, key, policies: InstancePolicies::default(), network }
-    }
-
-    fn request(&self) -> AccessRequest<'_> {
-        AccessRequest {
-            request_id: "0f2b5f5e-0000-4000-8000-000000000000",
-            action: Action::Unwrap,
-            principal: &self.principal,
-            instance: INSTANCE,
-            key_ring: Some(&self.ring),
-            key: Some(&self.key),
-            policies: &self.policies,
-            key_name: Some("payments-master"),
-            network: &self.network,
-            timeout: None,
-            now: NOON,
-            attributes: &[],
-        }
-    }
+/// An unwrap with a key of the ring `prod`, by a Writer, at noon, from inside.
+fn question() -> Question {
+    let ring = KeyRingId::parse("prod").expect("a ring");
+    let assignment = |role: &str| RoleAssignment { roles: vec![role.to_owned()], ..RoleAssignment::default() };
+    let principal = Principal {
+        id: "IBMid-550000ABCD".to_owned(),
+        name: None,
+        kind: PrincipalKind::User,
+        account: "0".repeat(32),
+        assignments: vec![assignment("Reader"), assignment("Writer")],
+        attributes: vec![("department".to_owned(), "payments".to_owned())],
+    };
+    let address = Some(std::net::IpAddr::from([10, 1, 2, 3]));
+    Question::from(&AccessRequest {
+        request_id: "0f2b5f5e-0000-4000-8000-000000000000",
+        action: Action::Unwrap,
+        principal: &principal,
+        instance: INSTANCE,
+        key_ring: Some(&ring),
+        key: Some(&key(&ring)),
+        policies: &InstancePolicies::default(),
+        key_name: Some("payments-master"),
+        network: &Network { address, endpoint: Endpoint::Private },
+        now: NOON,
+        attributes: &[],
+    })
 }
 
 fn print_table(arguments: &Arguments, contenders: &[Contender]) {

@@ -14,12 +14,14 @@ fn done(outcome: Result<u64, Error>) -> Administered<u64> {
 }
 
 /// A chain that notes of which instance and ring it is told.
-struct Curious(std::sync::Mutex<Vec<(InstanceId, bool)>>);
+struct Curious(std::sync::Mutex<Vec<(String, bool)>>);
 
 impl PolicyGate for Curious {
-    fn decide<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Decision> {
-        self.0.lock().unwrap().push((request.instance, request.key_ring.is_some()));
-        Box::pin(std::future::ready(Decision { verdict: Verdict::Allow(Vec::new()), trail: Vec::new() }))
+    fn decide<'a>(&'a self, question: &'a Question, _: Option<Duration>) -> BoxFuture<'a, Decision> {
+        let target = &question.target;
+        self.0.lock().unwrap().push((target.instance_id.clone(), target.key_ring.is_some()));
+        let verdict = Verdict::Allow(Vec::new());
+        Box::pin(std::future::ready(Decision { verdict, generation: 0, trail: Vec::new() }))
     }
 }
 
@@ -30,7 +32,7 @@ fn rules_are_told_of_the_gateway_and_of_no_instance_that_the_request_names() {
     let gateway = Gateway { gate: gate.clone(), ..world.twin() };
     let asked = RequestContext { ring: Some(KeyRingId::parse("prod").unwrap()), ..cx(FIRST) };
     assert_eq!(block_on(gateway.administer(&asked, RELOAD, async || done(Ok(7)))).unwrap(), 7);
-    assert_eq!(*gate.0.lock().unwrap(), [(InstanceId::GATEWAY, false)]);
+    assert_eq!(*gate.0.lock().unwrap(), [(InstanceId::GATEWAY.to_string(), false)]);
     assert_eq!(InstanceId::GATEWAY.to_string(), "00000000-0000-0000-0000-000000000000");
     let events = world.audit.events();
     let event = &events[0];
@@ -52,7 +54,7 @@ fn who_may_not_changes_nothing_and_learns_nothing_and_is_recorded() {
     world.gate.say(Script::Allow);
     let refused = block_on(world.gateway.administer(&flawed, RELOAD, async || -> Administered<u64> { panic!("done") }));
     assert_eq!(code(refused), ReasonCode::BadBody);
-    world.gate.say(Script::Oblige("dance".to_owned()));
+    world.gate.say(Script::Oblige(vec![("odd", "dance", String::new())]));
     let refused =
         block_on(world.gateway.administer(&cx(FIRST), RELOAD, async || -> Administered<u64> { panic!("done") }));
     assert!(matches!(refused, Err(Error::Denied(_))));
