@@ -166,6 +166,9 @@ pub(crate) const TABLE: &[Row] = &[
 
 /// The row of an action.
 pub(crate) fn find(action: &str) -> Option<&'static Row> {
-    let action = if action == RELOAD { action } else { action.strip_prefix("kms.")? };
-    TABLE.iter().find(|row| row.action == action)
+    let (name, is_ours) = match action.strip_prefix("kms.") {
+        Some(name) => (name, false),
+        None => (action, true),
+    };
+    TABLE.iter().find(|row| row.action == name && (row.about == About::Gateway) == is_ours)
 }
