@@ -20,7 +20,10 @@ async fn the_ready_line_says_all_that_a_client_needs() {
     assert_eq!(ready.instances.len(), 2);
     assert_ne!(ready.instances[0], ready.instances[1]);
     let names: Vec<_> = ready.api_keys.keys().map(String::as_str).collect();
-    assert_eq!(names, ["manager", "manager2", "nobody", "purger", "reader", "reader_plus", "service", "writer"]);
+    assert_eq!(
+        names,
+        ["administrator", "manager", "manager2", "nobody", "purger", "reader", "reader_plus", "service", "writer"]
+    );
     let mut keys: Vec<_> = ready.api_keys.values().collect();
     keys.sort();
     keys.dedup();

@@ -370,8 +370,9 @@ async fn those_who_ask_at_once_share_a_reload_and_each_gets_what_was_there_when_
 }
 
 /// What the gateway may have grown by from the 100th reload to the 1,000th. Anything that a reload left behind would be there
-/// 900 times: the compiled code of the smallest plugin has 100 KiB, which would be 90 MiB. What remains is the allocator's: it
-/// keeps what threads gave back, and how much that is depends on which thread did what.
+/// 900 times: the compiled code of the smallest plugin has 160 KiB, which would be 140 MiB, and 27 KiB each are found. What
+/// remains is the allocator's: it keeps an arena for each thread that reads files and code, and how many there are depends on
+/// what happened at the same time. Measured: 2 to 12 MiB here, and none from the 1,000th to the 6,000th.
 const NOISE_KIB: u64 = 24 * 1024;
 
 #[tokio::test]
@@ -382,11 +383,14 @@ async fn a_thousand_reloads_under_load_fail_no_request_and_leave_nothing_behind(
     let gateway = house.start().await;
     let (ann, root) = (house.ann(&gateway).await, house.root(&gateway).await);
     let key = ann.create_root_key("k").await;
+    // From now on nobody makes keys: a store that grows would look like a gateway that does.
+    house.edit(", exempt = [\"IBMid-ann\"]", "");
+    assert_eq!(house.reload(&root).await.status, 200);
     let load = reloading::Load::start(&ann, &key, 2);
     let (mut at_100, begun) = (0, std::time::Instant::now());
     for round in 1..=1_000_u64 {
         let reloaded = house.reload(&root).await;
-        assert_eq!((reloaded.status, &reloaded.body["generation"]), (200, &json!(round + 1)), "{reloaded:?}");
+        assert_eq!((reloaded.status, &reloaded.body["generation"]), (200, &json!(round + 2)), "{reloaded:?}");
         if round == 100 {
             at_100 = gateway.resident_kib();
         }
@@ -396,13 +400,13 @@ async fn a_thousand_reloads_under_load_fail_no_request_and_leave_nothing_behind(
     let at_1000 = gateway.resident_kib();
     println!("1,000 reloads in {took:?} beside {} requests; {at_100} KiB, then {at_1000} KiB", done.requests);
     assert_eq!(done.others, [] as [String; 0], "of {} requests", done.requests);
-    assert!(done.requests > 1_000, "{done:?}");
+    assert!(done.requests > 1_000 && done.made == 0, "{done:?}");
     assert!(at_1000 <= at_100 + NOISE_KIB, "{at_100} KiB after 100 reloads, {at_1000} KiB after 1,000");
     // The old ones are told to be gone, all of them, within a moment.
     let gone = || String::from_utf8(gateway.log()).unwrap().matches("the plugins of this generation are gone").count();
     let until = std::time::Instant::now() + PATIENCE;
-    while gone() < 1_000 {
-        assert!(std::time::Instant::now() < until, "{} of 1,000 generations are gone", gone());
+    while gone() < 1_001 {
+        assert!(std::time::Instant::now() < until, "{} of 1,001 generations are gone", gone());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

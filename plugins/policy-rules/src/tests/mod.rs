@@ -7,7 +7,6 @@ mod hostile;
 mod memo;
 mod question;
 mod slicing;
-mod timing;
 
 use keygate_plugin_sdk::SettingsError;
 use keygate_plugin_sdk::rule::{
