@@ -27,7 +27,7 @@ async fn the_ready_line_says_all_that_a_client_needs() {
     let mut keys: Vec<_> = ready.api_keys.values().collect();
     keys.sort();
     keys.dedup();
-    assert_eq!(keys.len(), 8, "each key is another identity's");
+    assert_eq!(keys.len(), 9, "each key is another identity's");
     let mut ids = Vec::new();
     for name in names {
         let token = gateway.client(name, 0).await.token;
@@ -44,7 +44,7 @@ async fn the_ready_line_says_all_that_a_client_needs() {
     }
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 8);
+    assert_eq!(ids.len(), 9);
 }
 
 #[tokio::test]
