@@ -9,8 +9,10 @@ pub(crate) const MAX_TEXT: usize = 768 << 10;
 pub(crate) const MAX_POLICIES: usize = 2_000;
 /// Brackets in brackets.
 const MAX_DEPTH: usize = 32;
-/// Operators, and whatever else makes an expression deep, of one policy.
+/// Operators, and whatever else makes an expression deep, of one policy. An operator counts by its characters, about two.
 const MAX_OPERATORS: usize = 200;
+/// An `if` goes deeper than an operator.
+const IF: usize = 6;
 
 /// Looks for what is too deep or too long. It reads no more than the words need: strings and comments are skipped.
 pub(crate) fn check(source: usize, text: &str, problems: &mut Problems) {
@@ -37,7 +39,8 @@ pub(crate) fn check(source: usize, text: &str, problems: &mut Problems) {
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             b';' if depth == 0 => operators = 0,
             b'&' | b'|' | b'+' | b'-' | b'*' | b'!' | b'<' | b'>' | b'=' | b'.' => operators += 1,
-            b'i' | b'h' | b'l' if starts_word(bytes, at) => operators += 1,
+            b'i' if word(bytes, at, "if") => operators += IF,
+            b'i' | b'h' | b'l' if ["in", "is", "has", "like"].iter().any(|name| word(bytes, at, name)) => operators += 2,
             _ => {}
         }
         if operators > 2 * MAX_OPERATORS {
@@ -49,14 +52,12 @@ pub(crate) fn check(source: usize, text: &str, problems: &mut Problems) {
     }
 }
 
-/// `if`, `in`, `is`, `has`, `like`.
-fn starts_word(bytes: &[u8], at: usize) -> bool {
+/// Whether this word stands here, and not a part of another.
+fn word(bytes: &[u8], at: usize, word: &str) -> bool {
     let wordy = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let before = at.checked_sub(1).and_then(|before| bytes.get(before));
-    !wordy(before)
-        && ["if", "in", "is", "has", "like"]
-            .iter()
-            .any(|word| bytes[at..].starts_with(word.as_bytes()) && !wordy(bytes.get(at + word.len())))
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.starts_with(word.as_bytes()) && !wordy(before) && !wordy(rest.get(word.len()))
 }
 
 /// Where a string ends that starts here.

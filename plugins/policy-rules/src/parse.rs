@@ -67,6 +67,10 @@ fn schema() -> Result<ValidatorSchema, SettingsError> {
         .map_err(|error| SettingsError::whole(format!("the plugin's own schema cannot be read: {error}")))
 }
 
+/// What is wrong with a scope that no request is in.
+const INAPPLICABLE: &str = "no request is like this: none of the actions is about such a resource. Requests about a key are \
+                            `resource in Ring::\"...\"`, not `resource == Ring::\"...\"`; lists and new keys are about the ring";
+
 /// Checks the policies of one text, and collects them in the order of the text.
 fn check(
     set: &PolicySet,
@@ -89,11 +93,16 @@ fn check(
         tell(error, source, of, problems);
     }
     for warning in found.validation_warnings() {
-        if let ValidationWarning::ImpossiblePolicy(_) = warning {
-            let at = warning.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
-            log::warn("this policy can never apply", &[("policy", &place(sources, source, at))]);
-        } else {
-            tell(warning, source, of, problems);
+        let at = || warning.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
+        match warning {
+            // Somebody may have switched it off.
+            ValidationWarning::ImpossiblePolicy(_) => {
+                log::warn("this policy can never apply", &[("policy", &place(sources, source, at()))]);
+            }
+            // Said already, where the scope names what is not there.
+            ValidationWarning::InvalidActionApplication(_) if found.validation_errors().next().is_some() => {}
+            ValidationWarning::InvalidActionApplication(_) => problems.add(source, at(), INAPPLICABLE),
+            _ => tell(warning, source, of, problems),
         }
     }
     for template in templates {

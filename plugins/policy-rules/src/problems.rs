@@ -17,11 +17,10 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// Adds one; the same at the same place only once.
+    /// Adds one; of several at the same place the first counts (Cedar tells a wrong attribute once for each action).
     pub(crate) fn add(&mut self, source: usize, offset: usize, message: impl Into<String>) {
-        let found = (source, offset, clean(&message.into()));
-        if !self.found.contains(&found) {
-            self.found.push(found);
+        if !self.found.iter().any(|(known, at, _)| (*known, *at) == (source, offset)) {
+            self.found.push((source, offset, clean(&message.into())));
         }
     }
 

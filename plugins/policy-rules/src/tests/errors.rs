@@ -18,9 +18,9 @@ fn refused(policies: &str, place: &str, parts: &[&str]) {
 
 #[test]
 fn what_cannot_be_parsed_is_told_with_its_place() {
-    refused("forbid (principal, action, resource)\nwhen { true }\n", "a.cedar:3:1", &["expected", "`;`"]);
+    refused("forbid (principal, action, resource)\nwhen { true }\n", "a.cedar:2:14", &["expected", "`;`"]);
     refused("\n  allow (principal, action, resource);", "a.cedar:2:3", &["allow", "permit"]);
-    refused("permit (principal, action);", "a.cedar:1:1", &["resource"]);
+    refused("permit (principal, action);", "a.cedar:1:26", &["resource"]);
     refused("permit (principal, action, resource) when { principal.id = \"a\" };", "a.cedar:1:58", &["=="]);
 }
 
@@ -37,10 +37,12 @@ fn what_does_not_fit_the_schema_is_told_with_its_place() {
     refused(&when("User::\"ann\".account == \"x\""), "a.cedar:2:8", &["entity"]);
     refused(&when("context.address.isInRange(ip(\"10.0.0.0/33\"))"), "a.cedar:2:34", &["10.0.0.0/33"]);
     refused(
-        "forbid (principal, action == Action::\"kms.secrets.raed\", resource);",
+        "forbid (principal, action == Action::\"kms.secrets.reed\", resource);",
         "a.cedar:1:30",
-        &["kms.secrets.raed", "kms.secrets.read"],
+        &["kms.secrets.reed", "kms.secrets.read"],
     );
+    let inapplicable = "forbid (principal, action == Action::\"kms.secrets.read\", resource == Ring::\"prod\");";
+    refused(inapplicable, "a.cedar:1:1", &["resource in Ring"]);
     refused("forbid (principal in Rol::\"x\", action, resource);", "a.cedar:1:22", &["Rol", "Role"]);
     refused("forbid (principal, action, resource == ?resource);", "a.cedar:1:1", &["template"]);
 }

@@ -223,7 +223,7 @@ mod tests {
         for (text, told) in [
             ("name = \"x\"\nworld = \"policy-rule\"\nlang = \"cobol\"", "unknown variant `cobol`"),
             ("name = \"x\"\nworld = \"policy-rul\"\nlang = \"rust\"", "did you mean `policy-rule`?"),
-            ("name = \"x\"\nworld = \"policy-rule\"\nlang = \"rust\"\ngrants = { lgo = true }", "did you mean `log`?"),
+            ("name = \"x\"\nworld = \"policy-rule\"\nlang = \"rust\"\ngrants = { logg = true }", "did you mean `log`?"),
             ("name = \"x\"\nworld = \"policy-rule\"\nlang = \"rust\"\nsetings = {}", "unknown field `setings`"),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
