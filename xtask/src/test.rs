@@ -20,6 +20,10 @@ pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
     say("building the gateway and the tests");
     run(project.cargo().args(["build", "--locked", "--workspace"]), "its messages are above")?;
     plugins::build(Which::Languages)?;
+    say("testing the plugin in a workspace of its own");
+    let mut own = project.cargo();
+    own.args(["test", "--quiet", "--locked", "--manifest-path", plugins::POLICY_RULES]).args(arguments);
+    run(&mut own, "the failures are above")?;
     say("running the tests");
     let nextest = answers(&project.cargo, &["nextest", "--version"]);
     let mut tests = project.cargo();
