@@ -10,8 +10,9 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// How long a gateway may take to start. Compiling the plugins for the first time takes most of it.
-const START: Duration = Duration::from_secs(120);
+/// How long a gateway may take to start. Compiling the plugins for the first time takes most of it: minutes, where interpreters are
+/// among them and other work goes on. One that cannot start ends at once, so nothing waits for this in vain.
+const START: Duration = Duration::from_secs(600);
 
 /// The first line that `keygate serve --dev --json` prints.
 #[derive(Clone, Debug, Deserialize)]
