@@ -67,6 +67,7 @@ impl Plugin {
 
 const BUILTIN: &[Plugin] = &[
     Plugin { stack: RSA_STACK_BYTES, ..Plugin::new("keygate-plugin-aes-gcm", "aes-gcm") },
+    Plugin { stack: RSA_STACK_BYTES, ..Plugin::new("keygate-plugin-softhsm", "softhsm") },
     Plugin::new("keygate-plugin-access", "access"),
 ];
 

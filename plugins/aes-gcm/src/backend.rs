@@ -1,5 +1,6 @@
 //! The contract's functions.
 
+use keygate_plugin_rsa::{PRIMES, Random, RsaPair};
 use keygate_plugin_sdk::SettingsError;
 use keygate_plugin_sdk::backend::{
     Backend, Call, DataKey, Description, Error, ImportEnvelope, ImportRejection, Imported, Key, KeyIdentity, KeyPair,
@@ -10,7 +11,6 @@ use keygate_plugin_sdk::host::random;
 use crate::import;
 use crate::kek::Kek;
 use crate::keyref::{self, OpenKey};
-use crate::rsa_pair::{PRIMES, RsaPair};
 use crate::settings::Settings;
 use crate::spec::{Algorithm, MAX_MATERIAL, Purpose, Spec};
 use crate::wrapping;
@@ -76,6 +76,11 @@ fn nonce_and(len: u32) -> Result<([u8; NONCE], SecretBytes)> {
         Some((nonce, rest)) if rest.len() == len as usize => Ok((*nonce, SecretBytes::new(rest.to_vec()))),
         _ => Err(Error::Internal("the host gave another number of random bytes than asked for".to_owned())),
     }
+}
+
+/// The host's generator, for RSA. It gives what it is asked for, or ends the sandbox.
+pub(crate) fn host_random() -> Random<impl FnMut(u32) -> Result<SecretBytes>> {
+    Random::new(|len| Ok(random::bytes(len)))
 }
 
 fn check_aad(aad: &[u8]) -> Result<()> {
@@ -196,7 +201,7 @@ impl Backend for AesGcm {
         }
         // Seconds are lost if the KEK is away: look first.
         Kek::current(&self.settings.kek)?;
-        let pair = RsaPair::generate()?;
+        let pair = RsaPair::generate(&mut host_random())?;
         let spec = Spec { algorithm: Algorithm::Rsa, purpose: Purpose::Import, bytes: PRIMES as u32 };
         Ok(KeyPair { private: self.seal(identity, spec, &pair.primes())?, public: pair.public() })
     }
@@ -215,7 +220,8 @@ impl Backend for AesGcm {
         }
         let scheme = import::Scheme::of(envelope)?;
         let pair = self.open_import_key(import_key)?;
-        let material = pair.decrypt(scheme.hash(), &envelope.encrypted_key).ok_or_else(rejected)?;
+        let material =
+            pair.decrypt(&mut host_random(), scheme.hash(), &envelope.encrypted_key)?.ok_or_else(rejected)?;
         // OAEP carries up to 470 bytes: only then does the product fit, and only then is it one of the three.
         let bits = material.len() as u32 * 8;
         if !matches!(bits, 128 | 192 | 256) || (spec.bits != 0 && spec.bits != bits) {

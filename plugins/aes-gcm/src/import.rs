@@ -8,11 +8,11 @@ use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, Tag};
+use keygate_plugin_rsa::Hash;
 use keygate_plugin_sdk::backend::{Error, ImportEnvelope, ImportRejection, Result};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::rsa_pair::Hash;
 use crate::xaes::TAG;
 
 /// The size of a block of AES, in bytes.

@@ -1,10 +1,10 @@
 //! Key-refs: key material sealed under the KEK. The format is in the crate's documentation.
 
+use keygate_plugin_rsa::PRIMES;
 use keygate_plugin_sdk::backend::{Error, KeyIdentity, Result, SecretBytes};
 
 use crate::aad;
 use crate::kek::Kek;
-use crate::rsa_pair::PRIMES;
 use crate::spec::{Algorithm, Purpose, Spec};
 use crate::xaes::{self, NONCE, TAG};
 

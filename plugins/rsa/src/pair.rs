@@ -1,27 +1,25 @@
 //! RSA key pairs of 4096 bits, to receive what others encrypt. OAEP and nothing else.
 //!
-//! The private operation is constant-time by the design of its crate's big numbers, blinded with the host's randomness,
+//! The private operation is constant-time by the design of its crate's big numbers, blinded with randomness of the host or of a token,
 //! checked against faults, and has one failure for all causes: what RUSTSEC-2023-0071 and Manger's attack on OAEP need is
 //! not there to be seen. A sandbox that computes in software shares a processor with others all the same; an operator
-//! who fears them keeps import tokens on an HSM backend.
-
-use core::convert::Infallible;
+//! who fears them keeps import tokens on an HSM backend whose token makes the pairs itself.
 
 use keygate_plugin_sdk::backend::{Error, Result, SecretBytes};
-use keygate_plugin_sdk::host::random;
-use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use rsa::{BoxedUint, Oaep, RsaPrivateKey};
 use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::Random;
 use crate::primes;
+use crate::random::Blinding;
 
 /// The size of the modulus, in bits.
 const BITS: u32 = 4_096;
 /// The size of both primes, one behind the other, in bytes: how a pair is kept.
-pub(crate) const PRIMES: usize = 512;
+pub const PRIMES: usize = 512;
 
 /// Of a public key as SubjectPublicKeyInfo (RFC 5280, RFC 3279): what stands before the modulus. With 4096 bits and the
 /// one exponent there are no two ways to write it in DER.
@@ -32,7 +30,7 @@ const SPKI_TAIL: [u8; 5] = *b"\x02\x03\x01\x00\x01";
 
 /// The hash of an OAEP, for mask generation too. No label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hash {
+pub enum Hash {
     /// SHA-1: here it needs no resistance to collisions.
     Sha1,
     /// SHA-256.
@@ -40,14 +38,17 @@ pub(crate) enum Hash {
 }
 
 /// A key pair. Wiped when dropped.
-pub(crate) struct RsaPair(RsaPrivateKey);
+pub struct RsaPair(RsaPrivateKey);
 
 impl RsaPair {
     /// Makes one. Takes a second or two in a sandbox.
-    pub(crate) fn generate() -> Result<Self> {
-        let p = primes::random();
+    ///
+    /// # Errors
+    /// What the generator failed with.
+    pub fn generate(random: &mut Random<impl FnMut(u32) -> Result<SecretBytes>>) -> Result<Self> {
+        let p = primes::random(random)?;
         let q = loop {
-            let q = primes::random();
+            let q = primes::random(random)?;
             if primes::apart(&p, &q) {
                 break q;
             }
@@ -57,7 +58,10 @@ impl RsaPair {
     }
 
     /// A pair that was kept as its primes.
-    pub(crate) fn from_primes(primes: &[u8]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `invalid-key-ref` where they are no such pair's.
+    pub fn from_primes(primes: &[u8]) -> Result<Self> {
         let (p, q) = primes.split_at_checked(PRIMES / 2).ok_or(Error::InvalidKeyRef)?;
         let number = |bytes| BoxedUint::from_be_slice(bytes, BITS / 2).map_err(|_| Error::InvalidKeyRef);
         let key = RsaPrivateKey::from_p_q(number(p)?, number(q)?, BoxedUint::from(primes::EXPONENT));
@@ -66,7 +70,7 @@ impl RsaPair {
     }
 
     /// The two primes, to be sealed.
-    pub(crate) fn primes(&self) -> SecretBytes {
+    pub fn primes(&self) -> SecretBytes {
         let mut bytes = SecretBytes::new(Vec::with_capacity(PRIMES));
         for prime in self.0.primes() {
             let prime = Zeroizing::new(prime.to_be_bytes());
@@ -76,55 +80,26 @@ impl RsaPair {
     }
 
     /// The public half: SubjectPublicKeyInfo, DER.
-    pub(crate) fn public(&self) -> Vec<u8> {
+    pub fn public(&self) -> Vec<u8> {
         let modulus = self.0.n().to_be_bytes();
         [SPKI_HEAD.as_slice(), &modulus, &SPKI_TAIL].concat()
     }
 
-    /// Opens what was encrypted to the public half with RSAES-OAEP. `None` for all causes.
-    pub(crate) fn decrypt(&self, hash: Hash, ciphertext: &[u8]) -> Option<SecretBytes> {
+    /// Opens what was encrypted to the public half with RSAES-OAEP. `None` for all causes that lie in the ciphertext.
+    ///
+    /// # Errors
+    /// What the generator, which blinds the operation, failed with.
+    pub fn decrypt(
+        &self,
+        random: &mut Random<impl FnMut(u32) -> Result<SecretBytes>>,
+        hash: Hash,
+        ciphertext: &[u8],
+    ) -> Result<Option<SecretBytes>> {
+        let mut blinding = Blinding::draw(random)?;
         let opened = match hash {
-            Hash::Sha1 => self.0.decrypt_blinded(&mut HostRandom, Oaep::<Sha1>::new(), ciphertext),
-            Hash::Sha256 => self.0.decrypt_blinded(&mut HostRandom, Oaep::<Sha256>::new(), ciphertext),
+            Hash::Sha1 => self.0.decrypt_blinded(&mut blinding, Oaep::<Sha1>::new(), ciphertext),
+            Hash::Sha256 => self.0.decrypt_blinded(&mut blinding, Oaep::<Sha256>::new(), ciphertext),
         };
-        opened.ok().map(SecretBytes::new)
+        Ok(opened.ok().map(SecretBytes::new))
     }
 }
-
-/// The host's generator, as this crate's dependencies want to see one.
-pub(crate) struct HostRandom;
-
-impl HostRandom {
-    fn array<const N: usize>(&mut self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.fill(&mut bytes);
-        bytes
-    }
-
-    /// The host gives as many bytes as it is asked for, or ends the sandbox.
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for part in bytes.chunks_mut(random::MAX_BYTES as usize) {
-            // At most 4,096.
-            part.copy_from_slice(&random::bytes(part.len() as u32));
-        }
-    }
-}
-
-impl TryRng for HostRandom {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> core::result::Result<u32, Infallible> {
-        Ok(u32::from_le_bytes(self.array()))
-    }
-
-    fn try_next_u64(&mut self) -> core::result::Result<u64, Infallible> {
-        Ok(u64::from_le_bytes(self.array()))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> core::result::Result<(), Infallible> {
-        self.fill(bytes);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for HostRandom {}
