@@ -9,7 +9,7 @@ use crate::conn::Conn;
 use crate::error::{Error, Failure};
 use crate::key::Key;
 use crate::link::Handle;
-use crate::ops;
+use crate::ops::{self, learned};
 use crate::pending::lock;
 
 /// Which key, beyond all links.
@@ -150,16 +150,20 @@ pub(crate) fn find(conn: &Conn<'_>, id: &[u8]) -> Result<Known, Failure> {
 /// Reads what must be known of a key. What a token does not say is taken for the worse.
 pub(crate) fn learn(conn: &Conn<'_>, handle: Handle, public: Option<Handle>) -> Result<Known, Failure> {
     use AttributeType as A;
-    let wanted = [A::Class, A::KeyType, A::Local, A::Extractable];
+    let wanted = [A::Class, A::KeyType, A::Local, A::Extractable, A::AlwaysSensitive, A::NeverExtractable];
+    let (mut sensitive, mut kept) = (false, false);
     let mut known = Known { handle, public, secret: false, rsa: false, local: false, extractable: true, life: None };
     for attribute in conn.session()?.get_attributes(handle, &wanted)? {
         match attribute {
             Attribute::Class(class) => known.secret = class == ObjectClass::SECRET_KEY,
             Attribute::KeyType(kind) => known.rsa = kind == KeyType::RSA,
             Attribute::Local(is) => known.local = is,
+            Attribute::AlwaysSensitive(is) => sensitive = is,
+            Attribute::NeverExtractable(is) => kept = is,
             Attribute::Extractable(is) => known.extractable = is,
             _ => {}
         }
     }
+    known.local = known.local || (sensitive && kept && learned::pair_tells(conn)?);
     Ok(known)
 }

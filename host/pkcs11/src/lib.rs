@@ -13,6 +13,15 @@
 //! that was refused is not tried again. A handle of a lost link is never used in the next. A key that did not come out
 //! sensitive and as told is destroyed. A making that may have succeeded is looked for before it is tried again.
 //!
+//! # Quirks, found by trying and not by name
+//! - SoftHSM 2.6.1: OAEP with SHA-1 only (CKR_ARGUMENTS_BAD to others, told as unsupported); CKM_AES_KEY_WRAP_PAD is RFC 5649 for
+//!   AES keys; shows no private object, and no error, to who was logged out, so "not found" is believed only while logged in;
+//!   fails the making of token objects now and then when several threads make some (tried again after a look).
+//! - NSS softokn 3.87: C_Encrypt's length without GCM's tag (never asked); CKA_LOCAL of no key: there, and only where a trial
+//!   shows that keys from outside are told apart by them, CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE stand in its place.
+//! - Tokens that answer a wrong tag with CKR_GENERAL_ERROR or the like: learned once, then told as a wrong ciphertext.
+//! - Tokens that leave GCM's iv alone when asked to fill it in: learned before the first use; an iv of theirs is refused.
+//!
 //! # Bounds
 //! | what | bound |
 //! |---|---|

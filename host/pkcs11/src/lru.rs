@@ -45,6 +45,11 @@ impl<K: Eq + Hash + Clone, V> Lru<K, V> {
         Some(value)
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.map.clear();
+        self.order.clear();
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use cryptoki::session::Session;
@@ -122,6 +123,10 @@ pub(crate) struct State {
     pub(crate) given_up: Vec<Arc<Link>>,
     pub(crate) epoch: u64,
     pub(crate) closing: bool,
+    /// All threads of the token, to wait for their end.
+    pub(crate) joins: Vec<JoinHandle<()>>,
+    /// The threads that have been workers.
+    pub(crate) threads: HashSet<ThreadId>,
     pub(crate) warden_sleeps: bool,
 }
 
@@ -347,7 +352,8 @@ impl Inner {
         let id = state.workers;
         let inner = self.clone();
         let name = format!("pkcs11-{}-{id}", self.config.name.chars().take(32).collect::<String>());
-        std::thread::Builder::new().name(name).spawn(move || {
+        let join = std::thread::Builder::new().name(name).spawn(move || {
+            inner.lock().threads.insert(std::thread::current().id());
             let mut seat = Seat { id, lost: Arc::default(), session: None, rests_until: None };
             while let Some(mut job) = inner.next(&mut seat) {
                 let outcome = inner.serve(&mut seat, &mut *job);
@@ -358,6 +364,7 @@ impl Inner {
             inner.lock().live -= 1;
             inner.left.notify_all();
         })?;
+        state.joins.push(join);
         Ok(())
     }
 

@@ -105,7 +105,8 @@ impl Token {
         }
         let warden = inner.clone();
         let name = format!("pkcs11-{}-w", config.name.chars().take(32).collect::<String>());
-        std::thread::Builder::new().name(name).spawn(move || warden.watch()).map_err(threads)?;
+        let join = std::thread::Builder::new().name(name).spawn(move || warden.watch()).map_err(threads)?;
+        inner.lock().joins.push(join);
         Ok(token)
     }
 
@@ -240,46 +241,56 @@ impl Token {
     /// Stops it: what waits is refused, what is inside the module may finish for five seconds, then the sessions are closed.
     /// The module is finalised when its last token has stopped and is dropped. Also done when the last holder lets go.
     pub fn stop(&self) {
-        self.door.stop();
+        stop(self.inner());
     }
 }
 
-impl Door {
-    fn stop(&self) {
-        let inner = &self.inner;
-        let mut state = inner.lock();
-        if std::mem::replace(&mut state.closing, true) {
-            return;
+fn stop(inner: &Inner) {
+    let mut state = inner.lock();
+    if std::mem::replace(&mut state.closing, true) {
+        return;
+    }
+    for job in state.queue.drain(..) {
+        job.answer().refuse(Error::unavailable("the gateway is stopping"));
+    }
+    inner.work.notify_all();
+    inner.left.notify_all();
+    let until = Instant::now() + STOP;
+    while state.live > 0 {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
         }
-        for job in state.queue.drain(..) {
-            job.answer().refuse(Error::unavailable("the gateway is stopping"));
-        }
-        inner.work.notify_all();
-        inner.left.notify_all();
-        let until = Instant::now() + STOP;
-        while state.live > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = inner.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let quiet = state.live == 0;
-        if let Some(link) = state.link.take() {
-            state.given_up.push(link);
-        }
-        drop(state);
-        inner.wake.notify_all();
-        inner.module.set_linked(inner.number, false);
-        if quiet {
-            inner.close_given_up((inner.number, 0));
-        }
+        state = inner.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    let quiet = state.live == 0;
+    // Their end is waited for, because each holds the module: when the last token has stopped, the module is finalised on
+    // this thread, and not while the process ends. One that hangs inside is not waited for.
+    let joins = if quiet && state.lost == 0 { std::mem::take(&mut state.joins) } else { Vec::new() };
+    if let Some(link) = state.link.take() {
+        state.given_up.push(link);
+    }
+    drop(state);
+    inner.wake.notify_all();
+    for join in joins {
+        let _ = join.join();
+    }
+    inner.module.set_linked(inner.number, false);
+    if quiet {
+        inner.close_given_up((inner.number, 0));
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.stop();
+        let inner = self.inner.clone();
+        let worker = inner.lock().threads.contains(&std::thread::current().id());
+        if !worker {
+            stop(&inner);
+        } else if let Err(error) = std::thread::Builder::new().spawn(move || stop(&inner)) {
+            // A worker cannot wait for itself to end. Without a thread the token stays open until the process ends.
+            tracing::warn!("a PKCS#11 token could not be stopped: {error}");
+        }
     }
 }
 

@@ -371,3 +371,34 @@ fn a_module_that_is_none_and_a_token_that_is_none_are_named() {
     let said = detail(lab.start(config).connect(soon()).wait());
     assert!(said.contains("the serial number `0000`"), "{said}");
 }
+
+#[test]
+fn a_token_whose_last_holder_is_a_call_still_stops() {
+    let lab = Lab::new();
+    let token = lab.start(lab.faulty());
+    let key = make(&token, b"k");
+    lab.tell("C_Encrypt slow=100");
+    let sealing = seal(&key, b"x");
+    until("inside", || token.health().in_use == 1);
+    drop((token, key, sealing));
+    let began = Instant::now();
+    until("finalised", || cryptoki::context::Pkcs11::new(lab::softhsm()).unwrap().get_library_info().is_err());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_a_key_unwrapped_does_not_outlive_it() {
+    let lab = Lab::new();
+    let token = lab.start(lab.faulty());
+    let kek = make(&token, b"kek");
+    let key = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
+    let sealed = seal(&key, b"text").wait().unwrap();
+    let how = keygate_pkcs11::Wrapping::AesKeyWrap;
+    let wrapped = kek.wrap_key(how, &key, soon()).wait().unwrap();
+    let back = kek.unwrap_key(how, wrapped.clone(), &session_aes(false), soon()).wait().unwrap();
+    assert_eq!(open(&back, &sealed).unwrap(), b"text");
+    token.destroy_key(b"kek", soon()).wait().unwrap();
+    assert_eq!(open(&back, &sealed), Err(Error::NotFound));
+    let again = kek.unwrap_key(how, wrapped, &session_aes(false), soon()).wait();
+    assert_eq!(again.err(), Some(Error::NotFound));
+}

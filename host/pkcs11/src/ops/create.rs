@@ -165,6 +165,8 @@ pub(crate) fn import_aes(
 pub(crate) fn destroy(conn: &Conn<'_>, begun: &Cell<bool>, id: &[u8]) -> Result<(), Failure> {
     let identity = Identity::Token(id.to_vec());
     lock(&conn.link.tokens).remove(&identity);
+    // What this key unwrapped must not outlive it. Which those are is not known; to unwrap the others again is cheap.
+    lock(&conn.link.unwrapped).clear();
     let objects = handles::objects(conn, id)?;
     let mut any = false;
     for handle in objects {

@@ -8,7 +8,7 @@
 use std::sync::OnceLock;
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 
 use crate::conn::Conn;
 use crate::error::{Error, Failure};
@@ -23,6 +23,7 @@ pub(crate) struct Learned {
     open: OnceLock<u64>,
     unwrap: OnceLock<u64>,
     fills_iv: OnceLock<bool>,
+    pair_tells: OnceLock<bool>,
 }
 
 /// A session key for one trial, destroyed with it.
@@ -36,7 +37,11 @@ impl<'a, 'b> Trial<'a, 'b> {
     }
 
     pub(crate) fn import(conn: &'a Conn<'b>, value: &[u8]) -> Result<Self, Failure> {
-        let mut attributes = Self::template(true);
+        Self::import_as(conn, value, true)
+    }
+
+    fn import_as(conn: &'a Conn<'b>, value: &[u8], exportable: bool) -> Result<Self, Failure> {
+        let mut attributes = Self::template(exportable);
         attributes.push(Attribute::Value(value.to_vec()));
         Ok(Self(conn, conn.session()?.create_object(&attributes)?))
     }
@@ -161,6 +166,40 @@ pub(crate) fn fills_iv(conn: &Conn<'_>) -> Result<bool, Failure> {
     }
     let fills = first != [0; 12] && second != [0; 12] && first != second;
     Ok(*conn.inner.learned.fills_iv.get_or_init(|| fills))
+}
+
+/// Whether, on this token, CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE together tell that a key was made in it, and
+/// CKA_LOCAL does not. NSS softokn says CKA_LOCAL of no key. By the standard the two are never true of a key that was
+/// imported or unwrapped; that is not believed but tried, with one of each kind.
+pub(crate) fn pair_tells(conn: &Conn<'_>) -> Result<bool, Failure> {
+    if let Some(known) = conn.inner.learned.pair_tells.get() {
+        return Ok(*known);
+    }
+    let made = Trial::generate(conn, false)?;
+    let (local, safe) = origin_of(conn, made.1)?;
+    let tells = !local && safe && !brought(conn, &made)?;
+    Ok(*conn.inner.learned.pair_tells.get_or_init(|| tells))
+}
+
+/// CKA_LOCAL, and the other two together.
+fn origin_of(conn: &Conn<'_>, key: Handle) -> Result<(bool, bool), Failure> {
+    let types = [AttributeType::Local, AttributeType::AlwaysSensitive, AttributeType::NeverExtractable];
+    let found = conn.session()?.get_attributes(key, &types)?;
+    let says = |attribute| found.contains(&attribute);
+    let safe = says(Attribute::AlwaysSensitive(true)) && says(Attribute::NeverExtractable(true));
+    Ok((says(Attribute::Local(true)), safe))
+}
+
+/// Whether the token says of a key from outside that it was always safe, or it cannot be tried.
+fn brought(conn: &Conn<'_>, by: &Trial<'_, '_>) -> Result<bool, Failure> {
+    let Ok(imported) = Trial::import_as(conn, &[1; 32], false) else { return Ok(true) };
+    let other = Trial::generate(conn, true)?;
+    let (mechanism, number) = wrapping(Wrapping::AesKeyWrap);
+    let (raw, session) = conn.raw()?;
+    let Ok(wrapped) = raw.wrap(session, (&mechanism, number), by.1, other.1, 64) else { return Ok(true) };
+    let unwrapped = raw.unwrap(session, (&mechanism, number), by.1, &wrapped, &Trial::template(false))?;
+    let unwrapped = Trial::adopt(conn, unwrapped);
+    Ok(origin_of(conn, imported.1)?.1 || origin_of(conn, unwrapped.1)?.1)
 }
 
 /// A key of a certain kind as the attributes of an object in the session.

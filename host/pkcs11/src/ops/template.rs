@@ -6,6 +6,7 @@ use crate::conn::Conn;
 use crate::error::{Error, Failure};
 use crate::key::{Algorithm, KeyTemplate};
 use crate::link::Handle;
+use crate::ops::learned;
 
 /// How a key came to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,10 @@ pub(crate) fn verify(conn: &Conn<'_>, handle: Handle, template: &KeyTemplate, or
         A::Unwrap,
         A::Id,
     ];
-    let found = conn.session()?.get_attributes(handle, &wanted)?;
+    let mut found = conn.session()?.get_attributes(handle, &wanted)?;
+    if origin == Origin::Generated && found.contains(&Attribute::Local(false)) && learned::pair_tells(conn)? {
+        found.retain(|attribute| *attribute != Attribute::Local(false));
+    }
     match unlike(&found, template, origin) {
         None => Ok(()),
         Some(name) => Err(Error::Unsupported(format!(
