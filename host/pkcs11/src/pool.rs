@@ -53,7 +53,9 @@ pub(crate) trait Job: Send {
     fn answer(&self) -> Arc<dyn Answerable>;
     /// Works. What comes out is kept until it is delivered.
     fn run(&mut self, conn: &Conn<'_>) -> Result<(), Failure>;
-    fn deliver(&mut self);
+    /// Answers. What the work holds is let go before, so that a caller who has the answer and drops the token is the last
+    /// that holds it, and stops it on a thread of its own.
+    fn answer_with(self: Box<Self>, outcome: Result<(), Error>);
 }
 
 pub(crate) struct Call<T, F> {
@@ -81,10 +83,14 @@ where
         Ok(())
     }
 
-    fn deliver(&mut self) {
-        if let Some(done) = self.done.take() {
-            self.cell.put(Ok(done));
-        }
+    fn answer_with(self: Box<Self>, outcome: Result<(), Error>) {
+        let Self { cell, work, done, .. } = *self;
+        drop(work);
+        match (outcome, done) {
+            (Ok(()), Some(done)) => cell.put(Ok(done)),
+            (Ok(()), None) => cell.put(Err(Error::unavailable("the call did nothing; report it"))),
+            (Err(error), _) => cell.put(Err(error)),
+        };
     }
 }
 
@@ -125,8 +131,6 @@ pub(crate) struct State {
     pub(crate) closing: bool,
     /// All threads of the token, to wait for their end.
     pub(crate) joins: Vec<JoinHandle<()>>,
-    /// The threads that have been workers.
-    pub(crate) threads: HashSet<ThreadId>,
     pub(crate) warden_sleeps: bool,
 }
 
@@ -144,6 +148,8 @@ pub(crate) struct Inner {
     pub(crate) left: Condvar,
     /// For the warden.
     pub(crate) wake: Condvar,
+    /// Our own threads. Not under the state's lock: asked when a call is dropped, wherever that is.
+    pub(crate) threads: Mutex<HashSet<ThreadId>>,
     pub(crate) breaker: Mutex<Breaker>,
     pub(crate) counters: Counters,
     pub(crate) last_error: Mutex<Option<crate::health::LastError>>,
@@ -291,7 +297,7 @@ impl Inner {
     }
 
     /// A call is over. Says whether the worker goes on.
-    fn finish(&self, seat: &mut Seat, mut job: Box<dyn Job>, outcome: Result<(), Failure>) -> bool {
+    fn finish(&self, seat: &mut Seat, job: Box<dyn Job>, outcome: Result<(), Failure>) -> bool {
         let mut state = self.lock();
         let Some(running) = state.running.remove(&seat.id) else {
             return self.come_back(seat, state);
@@ -318,12 +324,7 @@ impl Inner {
             self.left.notify_all();
         }
         self.account(&running, &outcome);
-        match outcome {
-            Ok(()) => job.deliver(),
-            Err(failure) => {
-                job.answer().refuse(self.tell(failure));
-            }
-        }
+        job.answer_with(outcome.map_err(|failure| self.tell(failure)));
         true
     }
 
@@ -353,7 +354,7 @@ impl Inner {
         let inner = self.clone();
         let name = format!("pkcs11-{}-{id}", self.config.name.chars().take(32).collect::<String>());
         let join = std::thread::Builder::new().name(name).spawn(move || {
-            inner.lock().threads.insert(std::thread::current().id());
+            lock(&inner.threads).insert(std::thread::current().id());
             let mut seat = Seat { id, lost: Arc::default(), session: None, rests_until: None };
             while let Some(mut job) = inner.next(&mut seat) {
                 let outcome = inner.serve(&mut seat, &mut *job);

@@ -87,6 +87,7 @@ impl Token {
             work: Condvar::new(),
             left: Condvar::new(),
             wake: Condvar::new(),
+            threads: Mutex::default(),
             counters: Counters::default(),
             last_error: Mutex::default(),
             pin_key,
@@ -105,7 +106,13 @@ impl Token {
         }
         let warden = inner.clone();
         let name = format!("pkcs11-{}-w", config.name.chars().take(32).collect::<String>());
-        let join = std::thread::Builder::new().name(name).spawn(move || warden.watch()).map_err(threads)?;
+        let join = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || {
+                lock(&warden.threads).insert(std::thread::current().id());
+                warden.watch();
+            })
+            .map_err(threads)?;
         inner.lock().joins.push(join);
         Ok(token)
     }
@@ -238,8 +245,10 @@ impl Token {
         Counts { opened: lock(&inner.breaker).opened, ..inner.counters.read() }
     }
 
-    /// Stops it: what waits is refused, what is inside the module may finish for five seconds, then the sessions are closed.
-    /// The module is finalised when its last token has stopped and is dropped. Also done when the last holder lets go.
+    /// Stops it: call this before the process ends, since modules do not survive a call under their exit handlers. What
+    /// waits is refused, what is inside the module may finish for five seconds, then the sessions are closed and the threads
+    /// have ended. The module is finalised when the last handle of its last token is dropped. Dropping that handle stops the
+    /// token as well.
     pub fn stop(&self) {
         stop(self.inner());
     }
@@ -256,7 +265,7 @@ fn stop(inner: &Inner) {
     inner.work.notify_all();
     inner.left.notify_all();
     let until = Instant::now() + STOP;
-    while state.live > 0 {
+    while state.live > 0 || state.lost > 0 {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
@@ -284,7 +293,7 @@ fn stop(inner: &Inner) {
 impl Drop for Door {
     fn drop(&mut self) {
         let inner = self.inner.clone();
-        let worker = inner.lock().threads.contains(&std::thread::current().id());
+        let worker = lock(&inner.threads).contains(&std::thread::current().id());
         if !worker {
             stop(&inner);
         } else if let Err(error) = std::thread::Builder::new().spawn(move || stop(&inner)) {
