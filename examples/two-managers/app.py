@@ -1,7 +1,8 @@
 """Two managers for every deletion of a key in certain rings.
 
 Deleting a key there takes two people, whatever the key's own policy says (the obligation `require-dual-authorization`),
-and both of them must be managers: a writer may give the first authorization elsewhere, but not here.
+and both of them must be managers: a writer may give the first authorization elsewhere, but not here. And keys stay in
+the ring: in another one, a single manager could delete them.
 
     [[plugins]]
     name = "two-managers"
@@ -39,7 +40,10 @@ from wit_world.imports.types import (
     Verdict,
 )
 
-ACTIONS = ["kms.secrets.delete", "kms.secrets.setkeyfordeletion", "kms.secrets.unsetkeyfordeletion"]
+DELETION = ["kms.secrets.delete", "kms.secrets.setkeyfordeletion", "kms.secrets.unsetkeyfordeletion"]
+# Among other changes of a key, the one of its ring.
+PATCH = "kms.secrets.patch"
+ACTIONS = [*DELETION, PATCH]
 
 # What `configure` read. A sandbox lives for one call, so this is never another call's.
 rings: List[str] = []
@@ -63,10 +67,18 @@ class Rule(exports.Rule):
     def evaluate(self, request: Request) -> Verdict:
         if request.action not in ACTIONS or request.target.key_ring not in rings:
             return Verdict(Decision_Abstain(), memo=None)
+        ring = request.target.key_ring
+        if request.action == PATCH:
+            if dict(request.attributes).get("new-ring", ring) in rings:
+                return Verdict(Decision_Abstain(), memo=None)
+            return deny(f"Keys stay in the ring {ring}: elsewhere, one manager alone could delete them.")
         if not is_manager(request):
-            message = f"In the ring {request.target.key_ring}, it takes two managers to delete a key."
-            return Verdict(Decision_Deny(Denial(DenialKind.FORBIDDEN, "TWO_MANAGERS_ERR", message)), memo=None)
+            return deny(f"In the ring {ring}, it takes two managers to delete a key.")
         return Verdict(Decision_Allow([Obligation("require-dual-authorization", "")]), memo=None)
+
+
+def deny(message: str) -> Verdict:
+    return Verdict(Decision_Deny(Denial(DenialKind.FORBIDDEN, "TWO_MANAGERS_ERR", message)), memo=None)
 
 
 def is_manager(request: Request) -> bool:

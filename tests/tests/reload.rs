@@ -87,7 +87,7 @@ fn mend(house: &House, component: &[u8]) {
 }
 
 /// That a refusal is told where it should be, and that the old plugins go on.
-async fn is_refused(house: &House, gateway: &Gateway, door: &str, slip: &(&str, Option<&str>, &str)) {
+async fn is_refused(house: &House, gateway: &Gateway, door: &str, slip: &(&str, Option<&str>, &str), since: usize) {
     let (what, plugin, step) = slip;
     let ready = reply(reqwest::Client::new().get(format!("{}/readyz", gateway.ready.url))).await;
     assert_eq!(ready.status, 200, "the old plugins do the work: {ready:?}");
@@ -98,7 +98,13 @@ async fn is_refused(house: &House, gateway: &Gateway, door: &str, slip: &(&str, 
         "{door}, {what}: {ready:?}"
     );
     assert!(problem["problem"].as_str().is_some_and(|text| !text.is_empty()));
-    assert!(problem.get("mend").is_none(), "that is for the log");
+    let told = ready.body["reload"]["last_refused"].to_string();
+    let place = house.path().to_str().unwrap();
+    for detail in [place, "/", "kek", "freeze.wasm", "plugins.toml", "raeson", "chain"] {
+        assert!(!told.contains(detail), "{what}: that is for the log: {detail} in {told}");
+    }
+    let fields: Vec<&String> = problem.as_object().unwrap().keys().collect();
+    assert!(fields.iter().all(|field| ["plugin", "step", "problem"].contains(&field.as_str())), "{fields:?}");
     let event = house.reloads().pop().unwrap();
     assert_eq!(
         (&event["outcome"], &event["responseData"]["door"]),
@@ -110,7 +116,10 @@ async fn is_refused(house: &House, gateway: &Gateway, door: &str, slip: &(&str, 
     let told = event["responseData"]["problems"].as_str().unwrap();
     assert!(told.contains(&format!("step {step}: ")) && told.contains("mend: "), "{what}: {told}");
     let log = String::from_utf8(gateway.log()).unwrap();
-    assert!(log.contains("reload refused; the old plugins go on") && log.contains("mend"), "{what}: {log}");
+    let new = &log[since..];
+    let refusal = new.lines().find(|line| line.contains("reload refused; the old plugins go on"));
+    let refusal = refusal.unwrap_or_else(|| panic!("{what}: {new}"));
+    assert!(refusal.contains("mend") && refusal.contains(step) && refusal.contains(door), "{what}: {refusal}");
     for secret in [kek(0x4B), kek(0x4C)] {
         assert!(!log.contains(&secret) && !told.contains(&secret) && !ready.body.to_string().contains(&secret));
     }
@@ -127,16 +136,17 @@ async fn what_cannot_be_loaded_is_refused_by_request_and_by_signal_and_the_old_g
     let gateway = house.start().await;
     let root = house.root(&gateway).await;
     for at in &SLIPS {
+        let since = gateway.log().len();
         slip(&house, at.0);
         let refused = house.reload(&root).await;
         assert_eq!((refused.status, refused.code()), (422, "RELOAD_REFUSED_ERR"), "{}: {refused:?}", at.0);
         let message = refused.resource()["reasons"][0]["message"].as_str().unwrap();
         assert!(message.contains(&format!("step {}: ", at.2)) && message.contains("; mend: "), "{message}");
-        is_refused(&house, &gateway, "request", at).await;
-        let before = house.reloads().len();
+        is_refused(&house, &gateway, "request", at, since).await;
+        let (before, since) = (house.reloads().len(), gateway.log().len());
         gateway.signal("-HUP");
         house.wait_for_reloads(before + 1, PATIENCE).await;
-        is_refused(&house, &gateway, "signal", at).await;
+        is_refused(&house, &gateway, "signal", at, since).await;
         mend(&house, &component);
     }
     let ready = house.ready(&gateway).await;
@@ -156,14 +166,14 @@ async fn what_cannot_be_loaded_is_refused_by_the_watch_and_the_old_goes_on() {
     let gateway = house.start().await;
     // A KEK is no file that is watched: new ones come with a change of the configuration.
     for at in SLIPS.iter().filter(|at| at.2 != "secrets") {
-        let before = house.reloads().len();
+        let (before, since) = (house.reloads().len(), gateway.log().len());
         slip(&house, at.0);
         // Where two files change, a look may come between them: what counts is how it ends.
         house
             .wait_until(&gateway, PATIENCE, |ready| ready["reload"]["last_refused"]["problems"][0]["step"] == at.2)
             .await;
         house.wait_for_reloads(before + 1, PATIENCE).await;
-        is_refused(&house, &gateway, "watch", at).await;
+        is_refused(&house, &gateway, "watch", at, since).await;
         mend(&house, &component);
         house.wait_until(&gateway, PATIENCE, |ready| ready["reload"].get("last_refused").is_none()).await;
     }
@@ -205,7 +215,7 @@ async fn a_component_is_taken_when_it_is_written_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_signal_brings_a_new_version_of_the_kek_and_none_goes_while_keys_need_it() {
+async fn a_signal_brings_a_new_version_of_the_kek_and_none_goes_while_a_key_that_is_tried_needs_it() {
     let house = House::new();
     house.write(&plain(), r#"["access"]"#);
     let gateway = house.start().await;
@@ -226,9 +236,83 @@ async fn a_signal_brings_a_new_version_of_the_kek_and_none_goes_while_keys_need_
     let message = refused.resource()["reasons"][0]["message"].as_str().unwrap();
     assert!(message.contains("step keys: ") && message.contains(&old) && message.contains("KEK"), "{message}");
     assert_eq!((wrap(&ann, &old).await, wrap(&ann, &new).await), (200, 200));
+    // A number that was used since the start is not used for other bytes, though it was gone in between.
+    house.edit("version = 2\nfile = \"kek-2\"\n", &format!("{}\n", two.trim_end()));
+    let three = format!("{two}[[secrets.versions]]\nversion = 3\nfile = \"kek-3\"\n");
+    private(&house.path().join("kek-3"), &kek(0x4E));
+    house.edit(two, &three);
+    assert_eq!(house.reload(&root).await.status, 200);
+    house.edit(&three, two);
+    assert_eq!(house.reload(&root).await.status, 200, "nothing is sealed under version 3 yet");
+    private(&house.path().join("kek-3"), &kek(0x4F));
+    house.edit(two, &three);
+    let refused = house.reload(&root).await;
+    let message = refused.resource()["reasons"][0]["message"].as_str().unwrap();
+    assert!(refused.status == 422 && message.contains("version 3, has other bytes"), "{message}");
     let event = house.reloads().remove(0);
     assert_eq!(event["initiator"]["id"], "keygate");
     assert_eq!((&event["outcome"], &event["responseData"]["door"]), (&json!("success"), &json!("signal")));
+}
+
+#[tokio::test]
+async fn signatures_are_wanted_from_a_reload_on_and_the_log_tells_when_they_are_not_any_more() {
+    let house = House::new();
+    house.write(&plain(), r#"["access"]"#);
+    let gateway = house.start().await;
+    let root = house.root(&gateway).await;
+    house.edit("[runtime]\n", "[runtime]\nrequire_signatures = true\n");
+    let refused = house.reload(&root).await;
+    let message = refused.resource()["reasons"][0]["message"].as_str().unwrap();
+    assert!(refused.status == 422 && message.contains("signed_by"), "{message}");
+
+    // Signed by a key that was not there before.
+    let tool = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(keygate_tests::gateway::program());
+        let done = command.arg("plugin").args(arguments).current_dir(house.path()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    tool(&["keygen", "me.pem"]);
+    let mut signed = String::new();
+    for name in ["aes-gcm", "access"] {
+        let file = keygate_tests::configured::component(&format!("{name}.wasm"));
+        tool(&["sign", file.to_str().unwrap(), "--key", "me.pem", "--out", &format!("{name}.sig")]);
+        signed += &format!(
+            "{}signed_by = [\"me\"]\nsignature_file = \"{name}.sig\"\n",
+            keygate_tests::configured::builtin(name)
+        );
+    }
+    house.write(&signed, r#"["access"]"#);
+    house.edit(
+        "[runtime]\n",
+        "[[trusted_keys]]\nname = \"me\"\npublic_key_file = \"me.pub.pem\"\n[runtime]\nrequire_signatures = true\n",
+    );
+    let reloaded = house.reload(&root).await;
+    assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    let log = String::from_utf8(gateway.log()).unwrap();
+    assert!(!log.contains("a reload does not take it"), "{log}");
+
+    let since = log.len();
+    house.edit("require_signatures = true", "require_signatures = false");
+    assert_eq!(house.reload(&root).await.status, 200);
+    let log = String::from_utf8(gateway.log()).unwrap();
+    assert!(log[since..].contains("`runtime.require_signatures` was true and is not any more"), "{log}");
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_writes_to_holds_up_no_reload() {
+    let house = House::new();
+    house.write(&plain(), r#"["access"]"#);
+    let gateway = house.start().await;
+    let root = house.root(&gateway).await;
+    fs::remove_file(house.path().join("kek-1")).unwrap();
+    let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(house.path().join("kek-1")).status();
+    assert!(made.unwrap().success());
+    let refused = tokio::time::timeout(PATIENCE, house.reload(&root)).await.expect("it waits for a pipe");
+    let message = refused.resource()["reasons"][0]["message"].as_str().unwrap();
+    assert!(refused.status == 422 && message.contains("step secrets: "), "{message}");
+    fs::remove_file(house.path().join("kek-1")).unwrap();
+    private(&house.path().join("kek-1"), &kek(0x4B));
+    assert_eq!(house.reload(&root).await.status, 200);
 }
 
 /// Starts the program in a terminal of its own, which it closes when the program is ready, and waits for its end.

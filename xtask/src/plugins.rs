@@ -26,9 +26,14 @@ const STACK_BYTES: u32 = 16_384;
 /// into two pages.
 const RSA_STACK_BYTES: u32 = 65_536;
 
-/// What plugins may use beyond the target's default. Wide arithmetic (64 by 64 bits to 128) makes RSA three to four times
-/// as fast; the host's engine has it switched on. All plugins are built with it, so that what they share is built once.
-/// It is not in the compiler's list of stable features yet: the warning that says so is about this line.
+/// The same of the guest that reads policies: the parser and the checker of the language go down into an expression with a
+/// call for each level, and the guest bounds the depth to what fits here.
+const PARSER_STACK_BYTES: u32 = 524_288;
+
+/// What plugins that compute with RSA are built with beyond the target's default. Wide arithmetic (64 by 64 bits to 128)
+/// makes RSA three to four times as fast; the host's engine has it switched on. It is not in the compiler's list of stable
+/// features yet: the warning that says so is about this line. No other plugin gets it: with it, LLVM gets the overflow of
+/// signed products wrong (`i64::checked_mul`, https://github.com/llvm/llvm-project/issues/199910), which RSA does not use.
 const FEATURES: &str = "+wide-arithmetic";
 
 /// Which plugins to build.
@@ -49,6 +54,8 @@ pub(crate) enum Which {
 struct Plugin {
     /// The package it is in.
     package: &'static str,
+    /// The manifest of the workspace that the package is in, below the project's root, if it is not the project's.
+    manifest: Option<&'static str>,
     /// The feature that makes the package this plugin, if it can be several.
     feature: Option<&'static str>,
     /// The name of the file.
@@ -57,18 +64,28 @@ struct Plugin {
     stack: u32,
     /// Whether it may use WASI, beside Keygate's interfaces.
     wasi: bool,
+    /// Whether it is built with [`FEATURES`].
+    wide: bool,
 }
 
 impl Plugin {
     const fn new(package: &'static str, name: &'static str) -> Self {
-        Self { package, feature: None, name, stack: STACK_BYTES, wasi: false }
+        Self { package, manifest: None, feature: None, name, stack: STACK_BYTES, wasi: false, wide: false }
     }
 }
 
+/// The manifest of the plugin that is a workspace of its own, below the project's root.
+pub(crate) const POLICY_RULES: &str = "plugins/policy-rules/Cargo.toml";
+
 const BUILTIN: &[Plugin] = &[
-    Plugin { stack: RSA_STACK_BYTES, ..Plugin::new("keygate-plugin-aes-gcm", "aes-gcm") },
-    Plugin { stack: RSA_STACK_BYTES, ..Plugin::new("keygate-plugin-softhsm", "softhsm") },
+    Plugin { stack: RSA_STACK_BYTES, wide: true, ..Plugin::new("keygate-plugin-aes-gcm", "aes-gcm") },
+    Plugin { stack: RSA_STACK_BYTES, wide: true, ..Plugin::new("keygate-plugin-softhsm", "softhsm") },
     Plugin::new("keygate-plugin-access", "access"),
+    Plugin {
+        manifest: Some(POLICY_RULES),
+        stack: PARSER_STACK_BYTES,
+        ..Plugin::new("keygate-plugin-policy-rules", "policy-rules")
+    },
 ];
 
 const TESTS: &[Plugin] = &[
@@ -126,10 +143,14 @@ impl Project {
             // `--crate-type`: with an rlib beside it, cargo would leave link-time optimisation out.
             .args(["rustc", "--quiet", "--lib", "--crate-type", "cdylib"])
             .args(["--package", plugin.package, "--target", TARGET, "--profile", PROFILE])
-            .env("CARGO_ENCODED_RUSTFLAGS", self.flags().join("\x1f"))
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags(plugin.wide).join("\x1f"))
             // Both would end up in front of our flags, or around them.
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_BUILD_RUSTFLAGS");
+        if let Some(manifest) = plugin.manifest {
+            // Into the same target directory: what both workspaces need is there already.
+            command.args(["--locked", "--manifest-path"]).arg(self.root.join(manifest));
+        }
         if let Some(feature) = plugin.feature {
             command.args(["--features", feature]);
         }
@@ -142,13 +163,13 @@ impl Project {
     }
 
     /// The compiler's flags: the features, and other names for the paths of this machine (the last one that fits counts).
-    fn flags(&self) -> Vec<String> {
+    fn flags(&self, wide: bool) -> Vec<String> {
         let mut remap = vec![(self.cargo_home.clone(), "cargo")];
         if let Ok(sources) = fs::read_dir(self.cargo_home.join("registry").join("src")) {
             remap.extend(sources.flatten().map(|source| (source.path(), "crates")));
         }
         remap.push((self.root.clone(), "keygate"));
-        let mut flags = vec![format!("-Ctarget-feature={FEATURES}")];
+        let mut flags: Vec<String> = wide.then(|| format!("-Ctarget-feature={FEATURES}")).into_iter().collect();
         flags.extend(remap.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
         flags
     }

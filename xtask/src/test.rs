@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::Result;
 
 use crate::clients;
+use crate::packages;
 use crate::plugins::{self, Which};
 use crate::project::{Project, answers, run, say};
 
@@ -14,12 +15,17 @@ use crate::project::{Project, answers, run, say};
 /// When something the tests need cannot be had, and with the way to get it; when a test fails.
 pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
     let project = Project::find()?;
+    packages::install()?;
     let python = clients::python(&project)?;
     let node_modules = clients::node_modules(&project)?;
     plugins::build(Which::All)?;
     say("building the gateway and the tests");
     run(project.cargo().args(["build", "--locked", "--workspace"]), "its messages are above")?;
     plugins::build(Which::Languages)?;
+    say("testing the plugin in a workspace of its own");
+    let mut own = project.cargo();
+    own.args(["test", "--quiet", "--locked", "--manifest-path", plugins::POLICY_RULES]).args(arguments);
+    run(&mut own, "the failures are above")?;
     say("running the tests");
     let nextest = answers(&project.cargo, &["nextest", "--version"]);
     let mut tests = project.cargo();

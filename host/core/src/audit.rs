@@ -121,6 +121,17 @@ pub struct DecisionRecord {
     pub notes: Vec<Note>,
     /// What was asked.
     pub question: Arc<Question>,
+    /// The first answer, where the rules put a new key into another ring and were asked again about that.
+    pub redirected: Option<Redirected>,
+}
+
+/// An answer that put a new key into another ring. What was asked then is what was asked in the end, but for the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirected {
+    /// The ring that the question named.
+    pub named: Option<String>,
+    /// Who in the chain said what. The conditions of this answer hold beside those of the second one.
+    pub rules: Vec<RuleAnswer>,
 }
 
 /// One event.

@@ -77,6 +77,8 @@ pub struct ReadyPairs(Mutex<Shelves>);
 
 #[derive(Debug, Default)]
 struct Shelves {
+    /// How often they were cleared.
+    number: u64,
     /// By backend.
     pairs: BTreeMap<String, VecDeque<ReadyPair>>,
     /// The backends that are making one.
@@ -89,6 +91,21 @@ struct Shelves {
 pub struct Making<'a> {
     pairs: &'a ReadyPairs,
     backend: String,
+    /// Of the shelves when it was given.
+    number: u64,
+}
+
+impl Making<'_> {
+    /// Puts a pair by, unless all were thrown away since this leave was given: whoever made it may be another one now.
+    /// Returns whether it did.
+    pub fn put(&self, pair: ReadyPair) -> bool {
+        let mut shelves = self.pairs.shelves();
+        let is_current = shelves.number == self.number;
+        if is_current {
+            shelves.pairs.entry(self.backend.clone()).or_default().push_back(pair);
+        }
+        is_current
+    }
 }
 
 impl Drop for Making<'_> {
@@ -121,20 +138,18 @@ impl ReadyPairs {
         self.shelves().pairs.get_mut(backend)?.pop_front()
     }
 
-    /// Puts one by.
-    pub fn put(&self, pair: ReadyPair) {
-        self.shelves().pairs.entry(pair.private_key.backend.clone()).or_default().push_back(pair);
-    }
-
-    /// Throws away those of a backend: it is another one now, which would not open them.
-    pub fn clear(&self, backend: &str) {
-        self.shelves().pairs.remove(backend);
+    /// Throws all away, and those that are being made: backends are others now, or have other secrets, and may not open them.
+    pub fn clear(&self) {
+        let mut shelves = self.shelves();
+        shelves.pairs.clear();
+        shelves.number += 1;
     }
 
     /// Leave to make one on this backend; `None` while somebody else is at it. Each takes seconds of a processor, and a few
-    /// callers at once would take them all.
+    /// callers at once would take them all. To be had before the backend is, so that it is known since when that was the one.
     pub fn make(&self, backend: &str) -> Option<Making<'_>> {
-        let is_first = self.shelves().making.insert(backend.to_owned());
-        is_first.then(|| Making { pairs: self, backend: backend.to_owned() })
+        let mut shelves = self.shelves();
+        let is_first = shelves.making.insert(backend.to_owned());
+        is_first.then(|| Making { pairs: self, backend: backend.to_owned(), number: shelves.number })
     }
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 pub use administer::Administered;
 
-use crate::access::obligations::{Duty, Obligations};
+use crate::access::obligations::Obligations;
 use crate::access::question::Question;
-use crate::access::{AccessRequest, Action, Decision, Network, Obligation, Principal, Verdict};
-use crate::audit::{AuditEvent, DecisionRecord, Initiator, Outcome, RecordedVerdict, Severity};
+use crate::access::{AccessRequest, Action, Decision, Network, Principal, Verdict};
+use crate::audit::{AuditEvent, DecisionRecord, Initiator, Outcome, RecordedVerdict, Redirected, Severity};
 use crate::backend::{Call, CryptoBackend};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, ReasonCode};
@@ -109,6 +109,12 @@ impl<'a> Ask<'a> {
     /// Something about a key ring itself.
     pub fn ring(action: Action, ring: Option<&'a KeyRingId>) -> Self {
         Self { ring, ..Self::instance(action) }
+    }
+
+    /// Something that makes a key in this ring: the one that the request names, or `default`.
+    #[must_use]
+    pub fn making_in(self, ring: &'a KeyRingId) -> Self {
+        Self { ring: Some(ring), ..self }
     }
 
     /// Adds what the rules must know of new material: whether it comes from outside, and whether under an import token.
@@ -251,9 +257,9 @@ impl Gateway {
         let key_id = known.as_ref().map(|key| key.id);
         let policies_known = policies.as_deref().unwrap_or(&NO_POLICIES);
         let question = question(cx, &ask, known.as_ref(), policies_known, now);
-        let (decision, question) = self.decide(cx, ask.action, question).await;
-        let permitted = permit(&decision.verdict, &ask);
-        let record = recorded(now, decision, &permitted, Arc::new(question));
+        let decided = self.decide(cx, ask.action, question).await;
+        let permitted = permit(&decided.decision.verdict, &ask);
+        let record = recorded(now, decided, &permitted);
         let admitted = match permitted {
             Ok(obligations) => self.admit(cx, &ask, obligations, resolved, policies, now),
             Err(error) => Err(error),
@@ -319,19 +325,23 @@ impl Gateway {
     }
 
     /// Asks the chain. Where the rules make the key in another ring than the request says, they are asked once more, about
-    /// the request as it will be carried out: or a rule of that ring would never hear of it. The second answer counts.
-    async fn decide(&self, cx: &RequestContext, action: Action, mut question: Question) -> (Decision, Question) {
+    /// the request as it will be carried out: or a rule of that ring would never hear of it. The second verdict counts, and
+    /// an allow of the first time holds on its conditions, too.
+    async fn decide(&self, cx: &RequestContext, action: Action, mut question: Question) -> Decided {
         let first = self.gate.decide(&question, cx.timeout).await;
-        let Some(forced) = forced_ring(&first.verdict, action, &question) else { return (first, question) };
-        question.target.key_ring = Some(forced.value.clone());
-        let mut second = self.gate.decide(&question, cx.timeout).await;
-        if let Verdict::Allow(obligations) = &mut second.verdict
-            && !obligations.contains(&forced)
-        {
-            // It holds, also where nobody asks for it now that it is so.
-            obligations.push(forced);
+        let Some(ring) = forced_ring(&first.verdict, action, &question) else {
+            return Decided { decision: first, question, redirected: None };
+        };
+        let named = question.target.key_ring.replace(ring);
+        let mut decision = self.gate.decide(&question, cx.timeout).await;
+        if let (Verdict::Allow(all), Verdict::Allow(before)) = (&mut decision.verdict, first.verdict) {
+            for obligation in before {
+                if !all.contains(&obligation) {
+                    all.push(obligation);
+                }
+            }
         }
-        (second, question)
+        Decided { decision, question, redirected: Some(Redirected { named, rules: first.trail }) }
     }
 
     fn admit(
@@ -466,26 +476,37 @@ fn permit(verdict: &Verdict, ask: &Ask<'_>) -> Result<Obligations, Error> {
     }
 }
 
-/// The obligation that puts a new key into another ring than the one that the rules were asked about.
-fn forced_ring(verdict: &Verdict, action: Action, question: &Question) -> Option<Obligation> {
+/// What the rules said in the end, and what they were asked then.
+struct Decided {
+    decision: Decision,
+    question: Question,
+    redirected: Option<Redirected>,
+}
+
+/// The ring that the rules put a new key into, where it is another than the one that they were asked about.
+fn forced_ring(verdict: &Verdict, action: Action, question: &Question) -> Option<String> {
     let Verdict::Allow(asked) = verdict else { return None };
     // What cannot be kept is refused, and then there is nothing to ask about.
-    Obligations::understand(action, asked).ok()?.new_key_ring()?;
-    let forced = asked.iter().find(|obligation| obligation.name == Duty::NewKeyRing.name())?;
-    (question.target.key_ring.as_ref() != Some(&forced.value)).then(|| forced.clone())
+    let obligations = Obligations::understand(action, asked).ok()?;
+    let ring = obligations.new_key_ring()?.as_str();
+    (question.target.key_ring.as_deref() != Some(ring)).then(|| ring.to_owned())
 }
 
 /// What the audit log is told of the decision.
-fn recorded(
-    at: Timestamp,
-    decision: Decision,
-    permitted: &Result<Obligations, Error>,
-    question: Arc<Question>,
-) -> DecisionRecord {
+fn recorded(at: Timestamp, decided: Decided, permitted: &Result<Obligations, Error>) -> DecisionRecord {
+    let Decided { decision, question, redirected } = decided;
     let (verdict, notes) = match permitted {
         Ok(obligations) => (RecordedVerdict::Allow, obligations.notes().to_vec()),
         Err(Error::Denied(denial)) => (RecordedVerdict::Deny(denial.code.clone()), Vec::new()),
         Err(_) => (RecordedVerdict::Busy, Vec::new()),
     };
-    DecisionRecord { verdict, at, generation: decision.generation, rules: decision.trail, notes, question }
+    DecisionRecord {
+        verdict,
+        at,
+        generation: decision.generation,
+        rules: decision.trail,
+        notes,
+        question: Arc::new(question),
+        redirected,
+    }
 }

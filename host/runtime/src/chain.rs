@@ -1,6 +1,7 @@
 //! The policy chain: asks the rules in their order and makes one decision of what they say.
 
 pub(crate) mod explain;
+mod watch;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -123,29 +124,34 @@ fn is_among(actions: &[String], action: &str) -> bool {
     actions.is_empty() || actions.iter().any(|known| matches(known, action))
 }
 
-/// Asks a chain: those whose answer counts until the verdict is final, and then those who only watch. A rule that is not
-/// concerned is not asked, and nothing is told of it. Each may take `timeout`, beside its own limit.
+/// Asks a chain: those whose answer counts, one after another until the verdict is final, and then those who only watch,
+/// who are not waited for long. A rule that is not concerned is not asked, and nothing is told of it. Each may take
+/// `timeout`, beside its own limit.
 pub(crate) async fn decide(
     chain: &[Rule],
     generation: u64,
     question: &Question,
     timeout: Option<Duration>,
 ) -> Decision {
+    let began = Instant::now();
     let mut fold = Fold::default();
-    let concerned: Vec<_> =
-        chain.iter().enumerate().filter(|(_, rule)| rule.concern(question) == Concern::Asked).collect();
-    if concerned.is_empty() {
+    let concerned = chain.iter().enumerate().filter(|(_, rule)| rule.concern(question) == Concern::Asked);
+    let (enforced, watching): (Vec<_>, Vec<_>) = concerned.partition(|(_, rule)| rule.mode == Mode::Enforce);
+    if enforced.is_empty() && watching.is_empty() {
         return fold.finish(generation);
     }
     let request = convert::request(question);
-    for (mode, wait) in [(Mode::Enforce, Wait::ForPlace), (Mode::Monitor, Wait::Not)] {
-        for (place, rule) in concerned.iter().filter(|(_, rule)| rule.mode == mode) {
-            let started = Instant::now();
-            let heard = rule.ask(&request, wait, timeout).await;
-            if fold.hear(&rule.voice(*place), heard, started.elapsed()).is_break() {
-                break;
-            }
+    for (place, rule) in enforced {
+        let started = Instant::now();
+        let heard = rule.ask(&request, Wait::ForPlace, timeout).await;
+        if fold.hear(&rule.voice(place), heard, started.elapsed()).is_break() {
+            break;
         }
+    }
+    let heard = watch::ask(&watching, &request, timeout, began.elapsed().max(watch::PATIENCE)).await;
+    for ((place, rule), (heard, took)) in watching.into_iter().zip(heard) {
+        // Its answer counts for nothing, so it cannot end anything either.
+        let _ = fold.hear(&rule.voice(place), heard, took);
     }
     fold.finish(generation)
 }

@@ -7,13 +7,14 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::bindings::{convert, crypto, policy};
-use crate::faults::cut;
-use crate::host::log::plain;
+use crate::host::log::tidy;
 use crate::sandbox::State;
 
 /// What a rule says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RuleDescription {
+    /// What it is called.
+    pub(crate) name: String,
     /// Its own version.
     pub(crate) version: String,
     /// The IAM actions that it wants to be asked about, `*` at the end for a prefix; empty for all.
@@ -29,7 +30,7 @@ pub(crate) struct SettingsRefused {
 
 impl SettingsRefused {
     fn new(path: &str, message: &str) -> Self {
-        Self { path: plain(cut(path, 256)), message: plain(cut(message, 1_024)) }
+        Self { path: tidy(path, 256), message: tidy(message, 1_024) }
     }
 }
 

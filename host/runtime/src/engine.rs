@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::measure::{Count, Meter};
+use crate::share::{Share, Shares, Taken};
 
 /// How the runtime is set up.
 #[derive(Clone, Debug)]
@@ -69,16 +70,22 @@ const STACK_WIPED: usize = 64 << 10;
 
 /// A place for one sandbox: of its plugin's share, and of the room.
 pub(crate) struct Place {
-    _share: OwnedSemaphorePermit,
+    _share: Taken,
     _room: OwnedSemaphorePermit,
 }
+
+/// How long loading waits for a place at least. Nobody's request stands still for it, and a set of plugins shall not be
+/// refused because the gateway is busy.
+pub(crate) const LOADING_WAIT: Duration = Duration::from_secs(10);
 
 /// An engine with its pool and its ticker.
 pub(crate) struct EngineRoom {
     pub(crate) engine: Engine,
     permits: Arc<Semaphore>,
     sandboxes: u32,
-    admission_wait: Duration,
+    /// How long a call waits for a place.
+    pub(crate) admission_wait: Duration,
+    shares: Shares,
     /// The most memory that a plugin can be given.
     pub(crate) max_memory: usize,
     /// Who wants to know what sandboxes took. Nobody, where requests are served.
@@ -105,6 +112,7 @@ impl EngineRoom {
             permits: Arc::new(Semaphore::new(sandboxes as usize)),
             sandboxes,
             admission_wait: config.admission_wait,
+            shares: Shares::default(),
             max_memory: config.max_memory,
             meter,
         })
@@ -115,33 +123,42 @@ impl EngineRoom {
         self.meter.as_ref().is_some_and(|meter| meter.count == Count::Instructions)
     }
 
-    /// A plugin's share of the room: how many sandboxes it can have at a time. Half of all where its entry does not say.
-    pub(crate) fn share(&self, concurrency: Option<u32>) -> Arc<Semaphore> {
-        let share = concurrency.unwrap_or(self.sandboxes / 2).clamp(1, self.sandboxes);
-        Arc::new(Semaphore::new(share as usize))
+    /// How many sandboxes a plugin can have at a time. Half of all where its entry does not say.
+    fn places(&self, concurrency: Option<u32>) -> u32 {
+        concurrency.unwrap_or(self.sandboxes / 2).clamp(1, self.sandboxes)
     }
 
-    /// A place for one sandbox, waited for as long as the configuration says, and not longer than `at_most`.
+    /// A share of its own for a plugin that is being loaded. Beside the one that it may get when it is live: or loading
+    /// would keep the requests waiting that are served meanwhile by a plugin of its name.
+    pub(crate) fn share_of_its_own(&self, concurrency: Option<u32>) -> Arc<Share> {
+        Share::new(self.places(concurrency))
+    }
+
+    /// The share of the live plugin of this name, which it has in common with all that had the name before.
+    pub(crate) fn share(&self, plugin: &str, concurrency: Option<u32>) -> Arc<Share> {
+        self.shares.of(plugin, self.places(concurrency))
+    }
+
+    /// A place for one sandbox, waited for no longer than `wait`.
     ///
     /// The share comes first: whoever waits for their own plugin's other calls to end stands in nobody else's way.
-    pub(crate) async fn admit(&self, share: &Arc<Semaphore>, at_most: Option<Duration>) -> Option<Place> {
+    pub(crate) async fn admit(&self, share: &Arc<Share>, wait: Duration) -> Option<Place> {
         if let Some(place) = self.free(share) {
             return Some(place);
         }
-        let wait = at_most.map_or(self.admission_wait, |most| most.min(self.admission_wait));
         if wait.is_zero() {
             return None;
         }
         let place = async {
-            let share = Arc::clone(share).acquire_owned().await.ok()?;
+            let share = share.take().await?;
             let room = Arc::clone(&self.permits).acquire_owned().await.ok()?;
             Some(Place { _share: share, _room: room })
         };
         tokio::time::timeout(wait, place).await.ok()?
     }
 
-    fn free(&self, share: &Arc<Semaphore>) -> Option<Place> {
-        let share = Arc::clone(share).try_acquire_owned().ok()?;
+    fn free(&self, share: &Arc<Share>) -> Option<Place> {
+        let share = share.take_now()?;
         let room = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(Place { _share: share, _room: room })
     }
@@ -224,32 +241,36 @@ mod tests {
         assert!(gone, "something keeps the engine alive");
     }
 
+    const WAIT: Duration = Duration::from_millis(5);
+
+    fn room(max_sandboxes: u32) -> EngineRoom {
+        EngineRoom::new(&RuntimeConfig { max_sandboxes, ..RuntimeConfig::default() }).unwrap()
+    }
+
     #[tokio::test]
     async fn whoever_finds_no_place_is_refused_after_a_bounded_wait() {
-        let config =
-            RuntimeConfig { max_sandboxes: 1, admission_wait: Duration::from_millis(5), ..RuntimeConfig::default() };
-        let room = EngineRoom::new(&config).unwrap();
-        let (one, other) = (room.share(None), room.share(None));
-        let held = room.admit(&one, None).await;
+        let room = room(1);
+        let (one, other) = (room.share("one", None), room.share("other", None));
+        let held = room.admit(&one, WAIT).await;
         assert!(held.is_some());
-        assert!(room.admit(&other, None).await.is_none());
+        assert!(room.admit(&other, WAIT).await.is_none());
         drop(held);
-        assert!(room.admit(&other, Some(Duration::ZERO)).await.is_some());
+        assert!(room.admit(&other, Duration::ZERO).await.is_some());
     }
 
     #[tokio::test]
     async fn nobody_gets_more_than_their_share() {
-        let config =
-            RuntimeConfig { max_sandboxes: 4, admission_wait: Duration::from_millis(5), ..RuntimeConfig::default() };
-        let room = EngineRoom::new(&config).unwrap();
+        let room = room(4);
         for (asked, got) in [(None, 2), (Some(0), 1), (Some(1), 1), (Some(3), 3), (Some(9), 4)] {
-            assert_eq!(room.share(asked).available_permits(), got, "{asked:?}");
+            assert_eq!(room.places(asked), got, "{asked:?}");
         }
-        let (greedy, modest) = (room.share(None), room.share(Some(1)));
-        let held = [room.admit(&greedy, None).await, room.admit(&greedy, None).await];
+        let (greedy, modest) = (room.share("greedy", None), room.share("modest", Some(1)));
+        let held = [room.admit(&greedy, WAIT).await, room.admit(&greedy, WAIT).await];
         assert!(held.iter().all(Option::is_some));
-        assert!(room.admit(&greedy, None).await.is_none(), "more than half of the room");
-        assert!(room.admit(&modest, Some(Duration::ZERO)).await.is_some());
+        assert!(room.admit(&greedy, WAIT).await.is_none(), "more than half of the room");
+        assert!(room.admit(&room.share("greedy", None), WAIT).await.is_none(), "by being loaded anew");
+        assert!(room.admit(&room.share_of_its_own(None), WAIT).await.is_some(), "loading stands aside");
+        assert!(room.admit(&modest, Duration::ZERO).await.is_some());
     }
 
     #[test]

@@ -103,8 +103,11 @@ fn trapped(trap: Trap, state: &State) -> (FaultKind, String) {
 }
 
 /// What the guest said last, beside what went wrong: a panic's message, or the end of a traceback.
+///
+/// Not a backend's: what it has at hand is key material, and a panic or a traceback can quote that. A fault goes into the
+/// log and further.
 fn with_last_words(what: String, state: &State) -> String {
-    match state.last_words() {
+    match state.last_words().filter(|_| !state.facts.world.is_backend()) {
         Some(words) => format!("{what}; its last words: {}", cut(&words, MAX_QUOTE)),
         None => what,
     }
@@ -120,7 +123,10 @@ fn late(state: &State, function: &str) -> String {
         format!("it did not finish in time: {} of {} (`limits.{limit}`)", seconds(took), seconds(own))
     } else {
         let (took, had, own) = (seconds(took), seconds(had), seconds(own));
-        format!("it did not finish in time: {took} of the {had} that its request had left (`limits.{limit}` is {own})")
+        // Each call gets anew what its request gets in all; the request's own end is not known here.
+        format!(
+            "it did not finish in time: {took} of the {had} that its request gives a call (`limits.{limit}` is {own})"
+        )
     }
 }
 
@@ -170,7 +176,24 @@ mod tests {
     use wasmtime::ResourceLimiter;
 
     use super::*;
-    use crate::host::tests::idle;
+    use crate::bindings::open::keygate::host::log::{Host as _, Level};
+    use crate::host::tests::{idle, idle_rule};
+
+    #[test]
+    fn a_rules_last_words_are_quoted_and_a_backends_are_not() {
+        for (mut store, quoted) in [(idle_rule(), true), (idle(), false)] {
+            store.data_mut().emit(Level::Error, "panicked at material 0xA5".to_owned(), Vec::new()).unwrap();
+            for error in [
+                Trap::UnreachableCodeReached.into(),
+                wasmtime::Error::new(Exited { failed: true }),
+                wasmtime::Error::new(HostCallRefused("no".to_owned())),
+            ] {
+                let (_, told) = classify(&Failure::Error(error), store.data(), "wrap");
+                assert_eq!(told.contains("its last words: panicked at material 0xA5"), quoted, "{told}");
+                assert!(!told.contains("0xA5") || quoted, "{told}");
+            }
+        }
+    }
 
     #[test]
     fn memory_is_blamed_for_an_abort_and_mentioned_beside_anything_else() {

@@ -15,6 +15,7 @@ mod chain;
 mod contract;
 mod engine;
 mod faults;
+mod files;
 mod host;
 pub mod inspect;
 mod limits;
@@ -25,6 +26,7 @@ pub mod measure;
 mod registry;
 mod runtime;
 mod sandbox;
+mod share;
 pub mod signature;
 mod snapshot;
 

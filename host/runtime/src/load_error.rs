@@ -59,11 +59,18 @@ pub struct LoadError {
     pub problem: String,
     /// What to do about it.
     pub mend: String,
+    /// Whether it may be gone in a moment, with nothing changed: something was busy, or away.
+    pub is_passing: bool,
 }
 
 impl LoadError {
     pub(crate) fn new(plugin: &str, step: LoadStep, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { plugin: plugin.to_owned(), step, problem: problem.into(), mend: mend.into() }
+        Self { plugin: plugin.to_owned(), step, problem: problem.into(), mend: mend.into(), is_passing: false }
+    }
+
+    /// The same, that may be gone in a moment.
+    pub(crate) fn passing(self) -> Self {
+        Self { is_passing: true, ..self }
     }
 }
 

@@ -12,6 +12,7 @@ use keygate_core::ports::{Backends, BoxFuture, PolicyGate};
 
 use crate::backend::WasmBackend;
 use crate::chain::{self, Rule};
+use crate::engine::EngineRoom;
 use crate::manifest::World;
 use crate::sandbox::Facts;
 
@@ -46,15 +47,6 @@ impl Generation {
     /// Its backends, to look at what they do before it is live.
     pub fn backends(&self) -> Arc<dyn Backends> {
         Arc::new(Bound(self.backends.clone()))
-    }
-
-    /// Whether a backend is the same in both: the same component with the same settings.
-    pub(crate) fn has_same_backend(&self, other: &Self, name: &str) -> bool {
-        let made_of = |generation: &Self| {
-            let facts = &generation.backends.get(name)?.plugin.facts;
-            Some((facts.digest.clone(), facts.settings.clone()))
-        };
-        made_of(self) == made_of(other)
     }
 
     /// What its plugins, and all their sandboxes, hold.
@@ -126,10 +118,11 @@ impl Registry {
     }
 
     /// Makes a generation live under a number one more than the one before, which it returns.
-    pub(crate) fn activate(&self, generation: Generation) -> Retired {
+    pub(crate) fn activate(&self, generation: Generation, room: &EngineRoom) -> Retired {
         // Nothing can panic while the lock is held, so there is nothing that a poisoned lock could tell.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.live.load_full();
+        generation.facts().for_each(|facts| facts.go_live(room));
         self.live.store(Arc::new(Numbered { number: before.number + 1, generation }));
         Retired { number: before.number, parts: before.generation.facts().map(Arc::downgrade).collect() }
     }

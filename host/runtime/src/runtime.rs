@@ -15,6 +15,7 @@ use crate::engine::{EngineError, EngineRoom, RuntimeConfig};
 use crate::host::HostServices;
 use crate::load_error::{LoadError, LoadStep, nearest};
 use crate::loader::{Loaded, Loader, PROBE_TIMEOUT, Trust};
+use crate::manifest::scope::is_ever_asked;
 use crate::manifest::{ChainEntry, Manifest, PluginManifest};
 use crate::measure::Meter;
 use crate::registry::{Generation, Numbered, PluginInfo, Registry, Retired};
@@ -101,7 +102,7 @@ impl Runtime {
 
     /// Makes a generation live. Calls in flight finish on the one before, which it returns.
     pub fn activate(&self, generation: Generation) -> Retired {
-        let retired = self.registry.activate(generation);
+        let retired = self.registry.activate(generation, &self.room);
         let live = self.registry.live();
         let number = live.number;
         for plugin in live.generation.describe() {
@@ -150,11 +151,6 @@ impl Runtime {
     /// The number of the live generation; 0 before there is one.
     pub fn generation(&self) -> u64 {
         self.registry.live().number
-    }
-
-    /// Whether a backend of the live generation is the same in another: the same component with the same settings.
-    pub fn keeps_backend(&self, name: &str, other: &Generation) -> bool {
-        self.registry.live().generation.has_same_backend(other, name)
     }
 
     /// The plugins of the live generation.
@@ -230,6 +226,16 @@ fn chain(manifest: &Manifest, loaded: &BTreeMap<&str, Loaded>, errors: &mut Vec<
             errors.push(error);
         } else if let (Some(Loaded::Rule(plugin, description)), Some(entry)) = (loaded.get(rule.as_str()), entry) {
             let (plugin, description) = (Arc::clone(plugin), description.clone());
+            if !is_ever_asked(scope, &description.actions) {
+                let (described, place) = (description.actions.join(", "), i + 1);
+                tracing::warn!(
+                    %rule,
+                    place,
+                    described,
+                    "this rule is never asked at this place of the chain: its scope has none of the actions that it has \
+                     something to say to; unless you want that, widen `actions` of its entry in `policy.chain`"
+                );
+            }
             let before = places[..i].iter().filter(|place| place.rule == *rule).map(|place| place.scope.clone());
             chain.push(Rule { plugin, description, mode: entry.mode, scope: scope.clone(), before: before.collect() });
         }

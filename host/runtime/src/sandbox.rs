@@ -1,16 +1,15 @@
 //! A sandbox: one store with one instance, born and dropped for one call.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use keygate_core::backend::Call;
 use keygate_core::error::{Fault, FaultKind};
-use tokio::sync::Semaphore;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::contract::{Contract, SettingsRefused};
-use crate::engine::{EngineRoom, Place};
+use crate::engine::{EngineRoom, LOADING_WAIT, Place};
 use crate::faults::{CallError, Failure, failed, uninstantiated};
 use crate::host::HostServices;
 use crate::host::log::Spoken;
@@ -19,6 +18,7 @@ use crate::host::wasi::Wasi;
 use crate::limits::Guard;
 use crate::manifest::{Grants, PluginLimits, World};
 use crate::measure::Meter;
+use crate::share::Share;
 
 /// Epochs stop a guest's own code, at a tick. This much after its deadline a call is given up whatever it is doing: the
 /// host's own functions are no guest's code.
@@ -42,14 +42,31 @@ pub(crate) struct Facts {
     /// JSON text.
     pub(crate) settings: String,
     pub(crate) services: HostServices,
-    /// How many sandboxes it can have at a time.
-    pub(crate) share: Arc<Semaphore>,
+    /// How many sandboxes it can have at a time while it is being loaded.
+    pub(crate) loading: Arc<Share>,
+    /// And from when it is live: its share is its name's.
+    pub(crate) live: OnceLock<Arc<Share>>,
 }
 
 impl Facts {
     /// A fault of this plugin's.
     pub(crate) fn fault(&self, call: &'static str, kind: FaultKind, message: impl Into<String>) -> Fault {
         Fault { plugin: self.name.clone(), call, kind, message: message.into() }
+    }
+
+    /// From now on it serves requests.
+    pub(crate) fn go_live(&self, room: &EngineRoom) {
+        self.live.get_or_init(|| room.share(&self.name, self.limits.concurrency));
+    }
+
+    /// A place for a sandbox of this plugin, waited for as long as the configuration says, or loading may take, and not
+    /// longer than `at_most`.
+    pub(crate) async fn place(&self, room: &EngineRoom, at_most: Option<Duration>) -> Option<Place> {
+        let (share, wait) = match self.live.get() {
+            Some(share) => (share, room.admission_wait),
+            None => (&self.loading, room.admission_wait.max(LOADING_WAIT)),
+        };
+        room.admit(share, at_most.map_or(wait, |most| most.min(wait))).await
     }
 }
 
@@ -200,7 +217,7 @@ impl<C: Contract> Plugin<C> {
         wait: Option<Duration>,
     ) -> Result<Sandbox<C>, CallError> {
         let arrived = Instant::now();
-        let place = self.room.admit(&self.facts.share, wait).await.ok_or(CallError::Busy)?;
+        let place = self.facts.place(&self.room, wait).await.ok_or(CallError::Busy)?;
         let own = Instant::now() + self.facts.limits.deadline_of(function);
         let until = call.timeout.and_then(|timeout| arrived.checked_add(timeout)).map_or(own, |asked| own.min(asked));
         let mut store = store(&self.room, &self.facts, call.request_id, until);

@@ -48,7 +48,7 @@ pub(crate) async fn take<C: Contract>(
     instrumented: &Instrumented<'_>,
     linked: &InstancePre<State>,
 ) -> Outcome {
-    let Some(_place) = room.admit(&facts.share, None).await else { return Outcome::Failed(CallError::Busy) };
+    let Some(_place) = facts.place(room, None).await else { return Outcome::Failed(CallError::Busy) };
     let until = Instant::now() + facts.limits.deadline;
     let mut store = store(room, facts, LOADING, until);
     let instantiated = bounded(until, async {

@@ -13,7 +13,7 @@ use keygate_runtime::manifest::{KeySource, Manifest, TrustedKey};
 use keygate_runtime::signature;
 use serde_json::{Value, json};
 use support::log::Log;
-use support::{Counting, built, component, load, manifest, refused, runtime};
+use support::{Counting, built, component, load, manifest, refused, rule_for, runtime};
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = dir.join(name);
@@ -98,7 +98,7 @@ async fn an_endless_loop_says_how_long_it_took_of_how_much() {
     // Whose limit it was is said, where it was the request's.
     let short = runtime.gate().decide(&Question::default(), Some(std::time::Duration::from_millis(30))).await;
     let Answer::Fault(told) = &short.trail[0].answer else { panic!("{short:?}") };
-    assert!(told.contains(" that its request had left (`limits.deadline` is 0.1 s)"), "{told}");
+    assert!(told.contains(" that its request gives a call (`limits.deadline` is 0.1 s)"), "{told}");
 }
 
 #[tokio::test]
@@ -176,6 +176,71 @@ async fn settings_that_are_refused_and_a_digest_that_is_another_are_told() {
     let told = refusal(entry).await;
     assert!(told.starts_with("plugin `broken`: digest: the file's SHA-256 is "), "{told}");
     assert!(told.ends_with("find out who changed the file; if that was you, correct the digest"), "{told}");
+}
+
+#[tokio::test]
+async fn a_rule_that_describes_actions_that_there_are_not_is_refused_with_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = refusal(rule(&rule_for(dir.path(), &["kms.secrets.wrap", "kms.secrets.unwarp"]))).await;
+    assert_eq!(
+        told,
+        "plugin `broken`: describe: it describes actions that it would never be asked about: there is no action \
+         `kms.secrets.unwarp`; did you mean `kms.secrets.unwrap`? If that is a mistake in the rule, get a version without \
+         it; if a newer gateway has such actions, use that one, or a version of the rule for this one"
+    );
+    let expires = refusal(rule(&rule_for(dir.path(), &["kms.secrets.expire"]))).await;
+    assert!(
+        expires.contains("`kms.secrets.expire` is what the gateway does by itself, and no rule is asked"),
+        "{expires}"
+    );
+    load(&runtime(), &[rule(&rule_for(dir.path(), &["kms.secrets.*", "kms.kmip-management.list"]))]).await;
+}
+
+#[tokio::test]
+async fn a_component_that_is_another_than_its_entry_says_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut entry = rule(&rule_for(dir.path(), &[]));
+    entry["described_as"] = json!("told");
+    load(&runtime(), &[entry.clone()]).await;
+    entry["described_as"] = json!("office-hours");
+    assert_eq!(
+        refusal(entry).await,
+        "plugin `broken`: describe: it says that it is `told`, and its entry takes `office-hours` (`described_as`); find \
+         out how another plugin's component came to be in this place; if it is right, correct `described_as`"
+    );
+    let mut backend = support::aes_gcm();
+    backend["described_as"] = json!("aes");
+    let told = refusal(backend).await;
+    assert!(told.contains("describe: it says that it is `aes-gcm`, and its entry takes `aes`"), "{told}");
+}
+
+#[tokio::test]
+async fn files_that_never_end_are_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    let told = refusal(rule(Path::new("/dev/zero"))).await;
+    assert!(
+        told.starts_with("plugin `broken`: read: /dev/zero: it is a pipe or a device, and a regular file"),
+        "{told}"
+    );
+    for key in ["file", "sha256_file", "signature_file", "settings_files"] {
+        let mut entry = rule(&built("test/hostile-rule"));
+        entry[key] = json!(pipe);
+        match key {
+            "signature_file" => entry["signed_by"] = json!(["release"]),
+            "settings_files" => entry[key] = json!({ "rules": [pipe] }),
+            _ => {}
+        }
+        let mut manifest = manifest(&[entry]);
+        let key_file = TrustedKey { name: "release".to_owned(), source: KeySource::File(pipe.clone()) };
+        manifest.trusted_keys.push(key_file);
+        let told = refused(&runtime(), &manifest).await;
+        assert!(told.contains("the trusted key `release`: "), "{told}");
+        let refusals = told.matches("pipe: it is a pipe or a device, and a regular file is needed").count();
+        // A signature cannot be looked at where its key cannot be read: the pipe is met all the same.
+        assert_eq!(refusals, 2, "{key}: {told}");
+    }
 }
 
 /// A signed component, a manifest of it, and two keys: `release`, which signed it, and `other`.

@@ -63,7 +63,7 @@ async fn every_deed_is_contained_while_other_calls_go_on() {
     let deeds = [
         ("loop", FaultKind::Deadline, "did not finish in time"),
         ("memory", FaultKind::Memory, "`limits.memory` is 16777216"),
-        ("trap", FaultKind::Trap, "hostile panic"),
+        ("trap", FaultKind::Trap, "wasm `unreachable` instruction executed"),
         // Its stack is in linear memory, below everything else: it falls off the end.
         ("stack", FaultKind::Trap, "a stack of its own"),
         ("recursion", FaultKind::Stack, "it used up its stack"),

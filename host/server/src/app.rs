@@ -1,19 +1,14 @@
 //! Where the rooms are put together: from a configuration to a gateway that can be served.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use keygate_core::backend::BackendError;
-use keygate_core::error::Error;
-use keygate_core::ids::KeyId;
 use keygate_core::import_token::ReadyPairs;
 use keygate_core::instance::Instances;
 use keygate_core::ops::life::Tender;
-use keygate_core::ops::samples::{Samples, Unopened, samples};
 use keygate_core::pipeline::Gateway;
 use keygate_core::policy::{InstancePolicyKind, PolicyAttributes};
-use keygate_core::ports::{Clock, Entropy};
+use keygate_core::ports::{Backends, Clock, Entropy};
 use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest, PolicyManifest};
 use keygate_runtime::{EngineError, HostServices, LoadError, Runtime, RuntimeConfig};
 use keygate_store::{OpenError, RedbOptions, RedbStore};
@@ -26,6 +21,7 @@ use crate::gaps;
 use crate::http::admission::Admission;
 use crate::http::ratelimit::RateLimit;
 use crate::iam::{SigningKey, TokenService};
+use crate::opens::keys_open;
 use crate::problem::{Problem, Problems};
 use crate::readiness::{Readiness, Ready};
 use crate::reload::{Origin, Reloader, Report};
@@ -73,7 +69,7 @@ impl App {
         let runtime = live_runtime(config, &clock, &entropy).await.map_err(|found| problems.extend(found)).ok();
         let tokens = token_service(config, &entropy).map_err(|problem| problems.push(problem)).ok();
         let audit = FileAudit::open(&config.audit.file, instances.clone(), status)
-            .map(|audit| audit.recording_input(config.audit.record_input))
+            .map(|audit| audit.recording_input(config.audit.record_input).with_requests(config.server.max_in_flight))
             .map_err(|error| problems.push(audit_problem(config, &error)))
             .ok();
         let store = RedbStore::open(&config.store.path, RedbOptions::default())
@@ -170,52 +166,19 @@ impl App {
     }
 }
 
-/// Whether the backends open what the store holds. A backend that takes none of its key-refs stops the start: most likely
-/// the secret they were sealed under is another one now, and new keys would be sealed beside old ones that are lost with
-/// it. Single keys that do not open, and devices that are away, are told in the log and stop nothing. Where the gateway
-/// `before` is to be replaced, one key that opens there and not here is one too many.
-pub(crate) async fn keys_open(gateway: &Gateway, before: Option<&Gateway>) -> Result<(), Vec<Problem>> {
-    let found = samples(gateway).await.map_err(|error| vec![unread(&error)])?;
-    let counts = |sample: &&Unopened| match (&sample.error, before) {
-        (BackendError::InvalidKeyRef { .. }, _) => true,
-        // A secret that is gone, a token that is another: whatever it is, it was not so before.
-        (error, Some(_)) => !matches!(error, BackendError::Busy(_)),
-        (_, None) => false,
-    };
-    let any = found.values().any(|samples| samples.unopened.iter().any(|sample| counts(&sample)));
-    let lost_before: Option<BTreeSet<KeyId>> = match before.filter(|_| any) {
-        Some(before) => {
-            let found = samples(before).await.map_err(|error| vec![unread(&error)])?;
-            Some(found.into_values().flat_map(|s| s.unopened).map(|sample| sample.key.id).collect())
-        }
-        None => None,
-    };
-    let mut problems = Vec::new();
-    for (backend, Samples { opened, unopened }) in found {
-        for Unopened { key, error } in &unopened {
-            tracing::warn!(key = %key.id, instance = %key.instance, %error, "a key cannot be used now");
-        }
-        let mut lost = unopened.iter().filter(counts).filter(|sample| match &lost_before {
-            Some(before) => !before.contains(&sample.key.id),
-            None => opened == 0,
-        });
-        if let Some(Unopened { key, error }) = lost.next() {
-            let (not, tried, first) = (unopened.len(), opened + unopened.len(), key.id);
-            let problem = format!(
-                "backend `{backend}` does not open {not} of {tried} keys that were tried, {first} first: {error}"
-            );
-            let mend = "bring back the secret (the KEK) that the keys of this store were sealed under; a version's \
-                        number is never used again for other bytes";
-            problems.push(Problem::new("keys", problem, mend));
-        }
+/// The same gateway with other backends, which nobody has asked for anything yet.
+pub fn with_backends(gateway: &Gateway, backends: Arc<dyn Backends>) -> Gateway {
+    Gateway {
+        store: Arc::clone(&gateway.store),
+        backends,
+        gate: Arc::clone(&gateway.gate),
+        audit: Arc::clone(&gateway.audit),
+        clock: Arc::clone(&gateway.clock),
+        entropy: Arc::clone(&gateway.entropy),
+        instances: gateway.instances.clone(),
+        limits: gateway.limits.clone(),
+        import_keys: ReadyPairs::default(),
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
-}
-
-/// The store cannot be read.
-pub(crate) fn unread(error: &Error) -> Problem {
-    let mend = "see the log, and restore the store from a backup if it is damaged";
-    Problem::new("keys", error.to_string(), mend)
 }
 
 /// Says in the log which instances answer nobody: their policy wants a private endpoint, and there is none. That is no
@@ -275,6 +238,7 @@ async fn live_runtime(
     let Some(runtime) = runtime else { return Err(problems) };
     match runtime.load_with(&manifest, &services).await {
         Ok(generation) if problems.is_empty() => {
+            gaps::warn(&manifest, &config.instances);
             runtime.activate(generation);
             Ok((runtime, secrets))
         }
@@ -324,9 +288,6 @@ pub(crate) fn manifest(config: &Config) -> (Manifest, Vec<Problem>) {
         require_signatures: config.runtime.require_signatures,
         trusted_keys: config.trusted_keys.clone(),
     };
-    if problems.is_empty() {
-        gaps::warn(&manifest, &config.instances);
-    }
     (manifest, problems)
 }
 
@@ -339,7 +300,8 @@ fn token_service(config: &Config, entropy: &Arc<dyn Entropy>) -> Result<TokenSer
 
 impl From<LoadError> for Problem {
     fn from(error: LoadError) -> Self {
-        Self::new(&error.step.to_string(), error.problem, error.mend).of_plugin(error.plugin)
+        let problem = Self::new(&error.step.to_string(), error.problem, error.mend).of_plugin(error.plugin);
+        if error.is_passing { problem.passing() } else { problem }
     }
 }
 

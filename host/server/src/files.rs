@@ -54,6 +54,23 @@ impl PrivateFileError {
     }
 }
 
+/// Opens a file to read it, if it is a regular one. Never waits for anybody: to open a pipe would be to wait for its other
+/// end, so it is looked at first, and then what was opened is looked at.
+///
+/// # Errors
+/// When it cannot be opened, or is a directory, a device or a pipe.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let regular = |metadata: fs::Metadata| {
+        let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+        if metadata.is_file() { Ok(()) } else { Err(other()) }
+    };
+    regular(fs::metadata(path)?)?;
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    regular(file.metadata()?)?;
+    Ok(file)
+}
+
 /// Reads a secret file. The permissions are those of the file that is read, not of one that had its name before.
 ///
 /// # Errors
@@ -61,9 +78,12 @@ impl PrivateFileError {
 pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
     let io = |error| PrivateFileError::io(path, error);
     let name = || path.display().to_string();
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = match open_regular(path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(PrivateFileError::NotAFile(name())),
+        opened => opened.map_err(io)?,
+    };
     let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() || metadata.len() > LONGEST {
+    if metadata.len() > LONGEST {
         return Err(PrivateFileError::NotAFile(name()));
     }
     let mode = metadata.mode() & 0o7777;
@@ -139,9 +159,15 @@ mod tests {
     }
 
     #[test]
-    fn directories_and_what_is_too_long_are_refused() {
+    fn directories_devices_pipes_and_what_is_too_long_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(read_private(dir.path()), Err(PrivateFileError::NotAFile(_))));
+        assert!(matches!(read_private(Path::new("/dev/zero")), Err(PrivateFileError::NotAFile(_))));
+        // A pipe that nobody writes to.
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        assert!(matches!(read_private(&pipe), Err(PrivateFileError::NotAFile(_))));
+        assert_eq!(open_regular(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         let path = dir.path().join("long");
         write_private_new(&path, &vec![0; 64 * 1024 + 1]).unwrap();
         assert!(matches!(read_private(&path), Err(PrivateFileError::NotAFile(_))));

@@ -1,50 +1,65 @@
-//! Requests that a chain can never allow, because every rule that could is out of its scope there. That is no error: to
-//! refuse them may be what was meant.
+//! Requests that a chain can never allow, because every rule is out of its scope there. That is no error: to refuse them may
+//! be what was meant. Which of the rules that are in scope can allow anything, only they know: a chain without a gap in here
+//! may allow nothing all the same.
 
 use keygate_core::access::Action;
 use keygate_core::instance::Instance;
 use keygate_runtime::manifest::{ChainEntry, Manifest, Mode};
 
-/// What nobody can do in an instance.
+/// What nobody can do in an instance, or with the gateway itself.
 #[derive(Debug, PartialEq, Eq)]
 struct Gap<'a> {
-    instance: &'a Instance,
+    instance: Option<&'a Instance>,
     /// IAM actions, in alphabetical order.
     actions: Vec<&'static str>,
 }
 
-/// Says in the log what is refused in each instance whatever the rules would say.
-pub(crate) fn warn(manifest: &Manifest, instances: &[Instance]) {
+/// Says in the log what is refused in each instance, and by the gateway itself, whatever the rules would say.
+pub(crate) fn warn<'a>(manifest: &Manifest, instances: impl IntoIterator<Item = &'a Instance>) {
     for Gap { instance, actions } in gaps(manifest, instances) {
-        let (instance, name, actions) = (instance.id, &instance.name, actions.join(", "));
-        tracing::warn!(
-            %instance,
-            name,
-            %actions,
-            "these actions are refused, in some rings at least: no enforcing rule of the chain has them in its scope whatever \
-             the ring; unless you want that, give a rule that can allow them a scope in `policy.chain` that has them"
-        );
+        let actions = actions.join(", ");
+        match instance {
+            Some(Instance { id, name, .. }) => tracing::warn!(
+                instance = %id,
+                name,
+                %actions,
+                "these actions are refused, in some rings at least: no enforcing rule of the chain has them in its scope \
+                 whatever the ring; unless you want that, give a rule that can allow them a scope in `policy.chain` that has \
+                 them (whether the rules that are in scope can allow anything is not known here)"
+            ),
+            None => tracing::warn!(
+                %actions,
+                "nobody can do this by a request, Administrators included: no enforcing rule of the chain has it in its scope; \
+                 unless you want that, give a rule that can allow it a scope in `policy.chain` that has it"
+            ),
+        }
     }
 }
 
 /// Rules that are asked about some rings only leave a gap as well: in all others.
-fn gaps<'a>(manifest: &Manifest, instances: &'a [Instance]) -> Vec<Gap<'a>> {
+fn gaps<'a>(manifest: &Manifest, instances: impl IntoIterator<Item = &'a Instance>) -> Vec<Gap<'a>> {
     let enforced = |rule: &str| manifest.plugins.iter().any(|p| p.name == rule && p.mode == Mode::Enforce);
     let chain: Vec<&ChainEntry> = manifest.policy.chain.iter().filter(|place| enforced(&place.rule)).collect();
-    // Nobody asks for what the gateway does by itself.
-    let mut all: Vec<_> = Action::ALL.iter().filter(|a| **a != Action::Expire).map(|action| action.iam()).collect();
-    all.sort_unstable();
-    all.dedup();
-    let gap = |instance: &'a Instance| {
+    let gap = |instance: Option<&'a Instance>| {
         let covers = |place: &&ChainEntry, action: &str| {
             let scope = &place.scope;
-            let here = scope.instances.is_empty() || scope.instances.contains(&instance.id);
-            here && scope.rings.is_empty() && scope.has_action(action)
+            // The gateway is in no instance and has no ring, and is inside all such limits.
+            let here = instance.is_none_or(|instance| {
+                scope.rings.is_empty() && (scope.instances.is_empty() || scope.instances.contains(&instance.id))
+            });
+            here && scope.has_action(action)
         };
-        let actions = all.iter().filter(|action| !chain.iter().any(|place| covers(place, action))).copied().collect();
+        // Nobody asks for what the gateway does by itself.
+        let asked = Action::ALL.iter().filter(|a| **a != Action::Expire && a.is_about_gateway() == instance.is_none());
+        let refused =
+            asked.map(|action| action.iam()).filter(|action| !chain.iter().any(|place| covers(place, action)));
+        let mut actions: Vec<_> = refused.collect();
+        actions.sort_unstable();
+        actions.dedup();
         Gap { instance, actions }
     };
-    instances.iter().map(gap).filter(|gap| !gap.actions.is_empty()).collect()
+    let places = std::iter::once(None).chain(instances.into_iter().map(Some));
+    places.map(gap).filter(|gap| !gap.actions.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -85,11 +100,25 @@ mod tests {
         for chain in [vec![("watch", Scope::default())], vec![("access", rings)]] {
             let manifest = manifest(chain);
             let found = gaps(&manifest, &instances);
+            let found: Vec<_> = found.iter().filter(|gap| gap.instance.is_some()).collect();
             assert_eq!(found.len(), 1);
             assert!(
                 found[0].actions.contains(&"kms.secrets.wrap") && !found[0].actions.contains(&"kms.secrets.expire")
             );
         }
+    }
+
+    #[test]
+    fn reloads_are_about_no_instance_and_a_rule_of_one_can_allow_them() {
+        let instances = [instance(1), instance(2)];
+        let one = Scope { instances: vec![instances[0].id], ..Scope::default() };
+        let of_one = manifest(vec![("access", one)]);
+        let found = gaps(&of_one, &instances);
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].actions.contains(&"keygate.plugins.reload"), "{:?}", found[0].actions);
+        let keys = manifest(vec![("access", actions(&["kms.*"]))]);
+        let found = gaps(&keys, &instances);
+        assert_eq!(found, [Gap { instance: None, actions: vec!["keygate.plugins.reload"] }]);
     }
 
     #[test]
@@ -100,7 +129,7 @@ mod tests {
         let manifest = manifest(halves);
         let found = gaps(&manifest, &instances);
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].instance.id, instances[1].id);
+        assert_eq!(found[0].instance.unwrap().id, instances[1].id);
         assert!(found[0].actions.iter().all(|action| !action.starts_with("kms.secrets")), "{:?}", found[0].actions);
         assert!(found[0].actions.contains(&"kms.keyrings.create"));
     }

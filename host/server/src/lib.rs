@@ -10,6 +10,7 @@ pub mod files;
 mod gaps;
 pub mod http;
 pub mod iam;
+mod opens;
 pub mod problem;
 pub mod readiness;
 pub mod reload;

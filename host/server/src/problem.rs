@@ -12,22 +12,26 @@ pub struct Problem {
     /// The step at which it showed: `config`, `secrets`, `store`, or a step of loading a plugin.
     pub step: String,
     /// The full path of the key in the configuration, such as `iam.identities[2].roles[0].instance`, where known.
-    pub at: Option<String>,
+    pub at: Option<Box<str>>,
     /// What is wrong.
     pub problem: String,
     /// What to do about it.
     pub mend: String,
+    /// Whether it may be gone in a moment, with nothing changed: something was busy, or away.
+    #[serde(skip)]
+    pub is_passing: bool,
 }
 
 impl Problem {
     /// A problem that belongs to no plugin.
     pub fn new(step: &str, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { plugin: None, step: step.to_owned(), at: None, problem: problem.into(), mend: mend.into() }
+        let (problem, mend) = (problem.into(), mend.into());
+        Self { plugin: None, step: step.to_owned(), at: None, problem, mend, is_passing: false }
     }
 
     /// A problem with the value at this path of the configuration.
     pub fn at(path: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { at: Some(path.into()), ..Self::new("config", problem, mend) }
+        Self { at: Some(path.into().into_boxed_str()), ..Self::new("config", problem, mend) }
     }
 
     /// The same, at another step.
@@ -35,6 +39,12 @@ impl Problem {
     pub fn in_step(mut self, step: &str) -> Self {
         step.clone_into(&mut self.step);
         self
+    }
+
+    /// The same, that may be gone in a moment.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        Self { is_passing: true, ..self }
     }
 
     /// The same, about this plugin.

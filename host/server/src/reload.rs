@@ -9,31 +9,31 @@ mod report;
 pub mod watch;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keygate_core::access::Action;
 use keygate_core::clock::Timestamp;
 use keygate_core::error::Error;
 use keygate_core::ids::EventId;
-use keygate_core::import_token::ReadyPairs;
 use keygate_core::ops::samples::key_on;
 use keygate_core::pipeline::{Administered, Gateway};
-use keygate_core::ports::Backends;
 use keygate_runtime::{Generation, HostServices, PluginInfo, Retired};
 
-use crate::app::{self, App};
-use crate::config::{Config, Environment, Flags, Source, load};
+use crate::app::{self, App, with_backends};
+use crate::config::{Config, Environment, Flags, RuntimeParams, Source, load};
+use crate::gaps;
+use crate::opens::{keys_open, unread};
 use crate::problem::{Problem, Problems};
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, Versions};
 
 pub use doors::Doors;
-pub(crate) use report::line;
 pub use report::{Refusal, Report};
 
-/// Where the configuration comes from, at the start and each time after.
-#[derive(Debug)]
+/// Where the configuration comes from, at the start and each time after. `Debug` shows no value of the environment, and
+/// nothing of what dev mode made: there may be secrets in both.
 pub struct Origin {
     /// The file, or dev mode's own.
     pub source: Source,
@@ -43,6 +43,22 @@ pub struct Origin {
     pub flags: Flags,
     /// Whether plugins must say their digests. Off in dev mode only.
     pub require_digest: bool,
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, environment, flags, require_digest } = self;
+        let file = match source {
+            Source::File(file) => Some(file),
+            Source::Made { .. } => None,
+        };
+        f.debug_struct("Origin")
+            .field("file", &file)
+            .field("environment", &environment.keys())
+            .field("flags", flags)
+            .field("require_digest", require_digest)
+            .finish()
+    }
 }
 
 impl Origin {
@@ -110,6 +126,10 @@ pub(crate) struct Reloader {
 struct Turn {
     /// The secrets of the live generation.
     secrets: Arc<Secrets>,
+    /// Which bytes every version had that was live since the start.
+    versions: Versions,
+    /// Whether the plugins of the live generation had to be signed.
+    require_signatures: bool,
     /// The last reload, and how many askings it answered.
     last: Option<(u64, Outcome)>,
 }
@@ -117,12 +137,15 @@ struct Turn {
 impl Reloader {
     /// For a gateway that has just begun with this configuration and these secrets.
     pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, generation: u64, now: Timestamp) -> Self {
+        let mut versions = Versions::default();
+        versions.note(&secrets);
+        let require_signatures = config.runtime.require_signatures;
         Self {
             origin: None,
             fixed: Fixed::of(config),
             asked: AtomicU64::new(0),
-            turn: tokio::sync::Mutex::new(Turn { secrets, last: None }),
-            report: Mutex::new(Report { generation, at: now, last_refused: None }),
+            turn: tokio::sync::Mutex::new(Turn { secrets, versions, require_signatures, last: None }),
+            report: Mutex::new(Report { generation, at: now, last_refused: None, under_way: None }),
         }
     }
 
@@ -133,7 +156,11 @@ impl Reloader {
 
     /// What there is to tell of it.
     pub(crate) fn report(&self) -> Report {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tell().clone()
+    }
+
+    fn tell(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes everything anew. Who asks while a reload is under way waits for its end and then for another, because this
@@ -147,13 +174,9 @@ impl Reloader {
             return outcome.clone();
         }
         let answers = self.asked.load(Ordering::Relaxed);
-        let outcome = match self.attempt(app, &turn.secrets).await {
-            Ok((reloaded, secrets)) => {
-                turn.secrets = secrets;
-                Ok(reloaded)
-            }
-            Err(problems) => Err(problems.into()),
-        };
+        let under_way = UnderWay::begin(self, app.gateway.clock.now());
+        let outcome = self.attempt(app, &mut turn).await.map_err(Arc::from);
+        drop(under_way);
         turn.last = Some((answers, outcome.clone()));
         self.note(app, door, &outcome);
         outcome
@@ -161,14 +184,14 @@ impl Reloader {
 
     fn note(&self, app: &App, door: Door, outcome: &Outcome) {
         let at = app.gateway.clock.now();
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = self.tell();
         match outcome {
             Ok(Reloaded { generation, .. }) => {
-                *report = Report { generation: *generation, at, last_refused: None };
+                *report = Report { generation: *generation, at, last_refused: None, under_way: None };
             }
             Err(problems) => {
                 let (door, stays) = (door.as_str(), report.generation);
-                for Problem { plugin, step, at, problem, mend } in problems.iter() {
+                for Problem { plugin, step, at, problem, mend, .. } in problems.iter() {
                     tracing::error!(
                         plugin,
                         step,
@@ -186,7 +209,7 @@ impl Reloader {
     }
 
     /// Reads, loads, tries, and swaps. Until the swap nothing has changed.
-    async fn attempt(&self, app: &App, live: &Secrets) -> Result<(Reloaded, Arc<Secrets>), Vec<Problem>> {
+    async fn attempt(&self, app: &App, turn: &mut Turn) -> Result<Reloaded, Vec<Problem>> {
         let origin = self.origin.as_ref().map(Arc::clone).ok_or_else(|| {
             vec![Problem::new("config", "this gateway has no configuration that could be read again", "start it anew")]
         })?;
@@ -197,7 +220,7 @@ impl Reloader {
         })
         .await??;
         self.fixed.compare(&config);
-        problems.extend(live.changed_in(&secrets));
+        problems.extend(turn.versions.changed_in(&secrets));
         let (manifest, found) = app::manifest(&config);
         problems.extend(found);
         let gateway = &app.gateway;
@@ -210,8 +233,33 @@ impl Reloader {
         let generation = loaded.map_err(|errors| problems.extend(errors.into_iter().map(Problem::from))).ok();
         let Some(generation) = generation.filter(|_| problems.is_empty()) else { return Err(problems) };
         fits(gateway, &generation).await?;
-        live.tell_of_gone(&secrets);
-        Ok((swap(app, generation), secrets))
+        gaps::warn(&manifest, gateway.instances.iter());
+        turn.secrets.tell_of_gone(&secrets);
+        if turn.require_signatures && !config.runtime.require_signatures {
+            tracing::warn!(
+                "`runtime.require_signatures` was true and is not any more: from now on plugins are taken that nobody signed"
+            );
+        }
+        turn.versions.note(&secrets);
+        turn.require_signatures = config.runtime.require_signatures;
+        turn.secrets = secrets;
+        Ok(swap(app, generation))
+    }
+}
+
+/// As long as this is there, a reload is under way.
+struct UnderWay<'a>(&'a Reloader);
+
+impl<'a> UnderWay<'a> {
+    fn begin(reloader: &'a Reloader, now: Timestamp) -> Self {
+        reloader.tell().under_way = Some(now);
+        Self(reloader)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.tell().under_way = None;
     }
 }
 
@@ -226,7 +274,7 @@ async fn fits(gateway: &Gateway, generation: &Generation) -> Result<(), Vec<Prob
         problems.push(Problem::new("keys", problem, "bring it back; instances get another backend by a start only"));
     }
     if problems.is_empty() && !gone.is_empty() {
-        let found = key_on(gateway, &gone).await.map_err(|error| vec![app::unread(&error)])?;
+        let found = key_on(gateway, &gone).await.map_err(|error| vec![unread(&error).passing()])?;
         problems.extend(found.map(|(key, backend)| {
             let problem = format!("the backend `{backend}` is gone, and key {} has material on it", key.id);
             Problem::new("keys", problem, "bring it back; a backend can go when no key is on it any more")
@@ -235,31 +283,14 @@ async fn fits(gateway: &Gateway, generation: &Generation) -> Result<(), Vec<Prob
     if !problems.is_empty() {
         return Err(problems);
     }
-    app::keys_open(&on(gateway, backends), Some(gateway)).await
-}
-
-/// A gateway with other backends, for a look.
-fn on(gateway: &Gateway, backends: Arc<dyn Backends>) -> Gateway {
-    Gateway {
-        store: Arc::clone(&gateway.store),
-        backends,
-        gate: Arc::clone(&gateway.gate),
-        audit: Arc::clone(&gateway.audit),
-        clock: Arc::clone(&gateway.clock),
-        entropy: Arc::clone(&gateway.entropy),
-        instances: gateway.instances.clone(),
-        limits: gateway.limits.clone(),
-        import_keys: ReadyPairs::default(),
-    }
+    keys_open(&with_backends(gateway, backends), Some(gateway)).await
 }
 
 fn swap(app: &App, generation: Generation) -> Reloaded {
-    let names = generation.backends().names();
-    let changed: Vec<_> = names.into_iter().filter(|name| !app.runtime.keeps_backend(name, &generation)).collect();
     let plugins = generation.describe().into();
     let retired = app.runtime.activate(generation);
-    // What one backend made ahead, another may not open.
-    changed.iter().for_each(|backend| app.gateway.import_keys.clear(backend));
+    // What one backend made ahead, another may not open; nor the same one with other secrets.
+    app.gateway.import_keys.clear();
     // Nobody else makes a generation live, so this is it.
     let generation = app.runtime.generation();
     tracing::info!(generation, "reloaded; calls in work finish on the plugins before");
@@ -291,13 +322,15 @@ struct Fixed(Vec<(&'static str, String)>);
 impl Fixed {
     fn of(config: &Config) -> Self {
         let Config { server, store, iam, instances, limits, rate_limit, runtime, audit, .. } = config;
+        // This one is taken.
+        let runtime = RuntimeParams { require_signatures: false, ..runtime.clone() };
         Self(vec![
             ("server", print(server)),
             ("store", print(store)),
             ("iam", print(iam)),
             ("instances", print(instances)),
             ("limits", print(&(limits, rate_limit))),
-            ("runtime", print(runtime)),
+            ("runtime", print(&runtime)),
             ("audit", print(audit)),
         ])
     }
@@ -320,6 +353,22 @@ fn print(value: &impl std::fmt::Debug) -> String {
     blake3::hash(format!("{value:?}").as_bytes()).to_hex().to_string()
 }
 
+/// What came of a reload that nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It is done, or refused for as long as nothing is changed.
+    Done,
+    /// It is refused for what may be gone in a moment.
+    Later,
+}
+
+impl Came {
+    fn refused(report: &Report) -> Self {
+        let problems = report.last_refused.as_ref().map(|refusal| &*refusal.problems).unwrap_or_default();
+        if !problems.is_empty() && problems.iter().all(|problem| problem.is_passing) { Self::Later } else { Self::Done }
+    }
+}
+
 /// Does what waits for a disk, or computes for long, where nobody else is kept waiting.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Vec<Problem>> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
@@ -335,19 +384,50 @@ impl App {
         Administered { outcome: outcome.map_err(|problems| report::refused(&problems)), facts }
     }
 
-    /// The same, because of a signal or of other files. Says whether that could be recorded; where it could not be, nothing
-    /// was done.
-    pub(crate) async fn reload_by_itself(&self, door: Door) -> Result<(), Error> {
+    /// The same, because of a signal or of other files.
+    ///
+    /// # Errors
+    /// When it could not be recorded. Nothing was done then.
+    pub(crate) async fn reload_by_itself(&self, door: Door) -> Result<Came, Error> {
         let id = EventId::generate(self.gateway.entropy.as_ref())?.to_string();
         tracing::info!(door = door.as_str(), "reload");
         let work = async || self.reload(door).await;
         match self.gateway.administer_itself(Action::ReloadPlugins, &id, work).await {
+            Ok(_) => Ok(Came::Done),
             // It is told already.
-            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(Error::Refused(_)) => Ok(Came::refused(&self.reload_report())),
             Err(error) => {
                 tracing::error!(%error, door = door.as_str(), "reload");
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_shows_no_value_of_the_environment() {
+        let environment = [("KEK".to_owned(), "AQEBAQEB".to_owned())].into();
+        let source = Source::File("plugins.toml".into());
+        let origin = Origin { source, environment, flags: Flags::default(), require_digest: true };
+        let shown = format!("{origin:?}");
+        assert!(shown.contains("plugins.toml") && shown.contains("KEK") && !shown.contains("AQEB"), "{shown}");
+    }
+
+    #[test]
+    fn what_may_be_gone_in_a_moment_is_tried_again_unless_something_else_is_wrong_too() {
+        let refused = |problems: Vec<Problem>| {
+            let at = Timestamp::default();
+            let last_refused = Some(Refusal { at, problems: problems.into() });
+            Came::refused(&Report { generation: 1, at, last_refused, under_way: None })
+        };
+        let (busy, broken) =
+            (Problem::new("probe", "busy", "wait").passing(), Problem::new("compile", "broken", "mend"));
+        assert_eq!(refused(vec![busy.clone()]), Came::Later);
+        assert_eq!(refused(vec![busy, broken]), Came::Done);
+        assert_eq!(refused(Vec::new()), Came::Done);
     }
 }

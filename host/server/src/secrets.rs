@@ -49,14 +49,23 @@ impl Secrets {
     }
 }
 
-impl Secrets {
-    /// What is wrong with putting others in the place of these: a version that has other bytes under the same number. What
-    /// was sealed under it could not be opened any more.
-    pub fn changed_in(&self, next: &Self) -> Vec<Problem> {
+/// Which bytes each version has, or had: as digests, of secrets that may be gone. `Debug` shows none.
+#[derive(Default)]
+pub struct Versions(BTreeMap<(String, u32), [u8; 32]>);
+
+impl Versions {
+    /// Remembers what is in use now.
+    pub fn note(&mut self, secrets: &Secrets) {
+        let new = secrets.each().map(|(name, version, value)| ((name.to_owned(), version), print(value)));
+        self.0.extend(new);
+    }
+
+    /// What is wrong with using these: a version that has other bytes than it ever had before under its number. What was
+    /// sealed under it could not be opened any more.
+    pub fn changed_in(&self, next: &Secrets) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (name, version, value) in self.each() {
-            let other = next.0.get(name).and_then(|versions| versions.get(&version));
-            if other.is_some_and(|other| other.expose() != value.expose()) {
+        for (name, version, value) in next.each() {
+            if self.0.get(&(name.to_owned(), version)).is_some_and(|before| *before != print(value)) {
                 let problem = format!("secret `{name}`, version {version}, has other bytes than before");
                 let mend = "bring the old ones back, and give new bytes a number of their own: a version's number is \
                             never used again for other bytes";
@@ -65,12 +74,30 @@ impl Secrets {
         }
         problems
     }
+}
 
+impl std::fmt::Debug for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What tells a secret's bytes from others, and nothing else of them.
+fn print(value: &SecretBytes) -> [u8; 32] {
+    blake3::derive_key("keygate 2026-11-22 which bytes a version of a secret has", value.expose())
+}
+
+impl Secrets {
     /// Says in the log which versions are not among others.
     pub fn tell_of_gone(&self, next: &Self) {
         for (secret, version, _) in self.each() {
             if !next.0.get(secret).is_some_and(|versions| versions.contains_key(&version)) {
-                tracing::warn!(secret, version, "this version is gone; what is still sealed under it does not open");
+                tracing::warn!(
+                    secret,
+                    version,
+                    "this version is gone; some keys of each instance were tried and open without it, and any others that are \
+                     sealed under it do not: see that there are none, or bring it back"
+                );
             }
         }
     }
@@ -228,10 +255,17 @@ mod tests {
         let first = of(serde_json::json!([{"version": 1, "env": "A"}]));
         let grown = of(serde_json::json!([{"version": 1, "env": "A"}, {"version": 2, "env": "B"}]));
         let other = of(serde_json::json!([{"version": 1, "env": "B"}]));
-        assert_eq!(first.changed_in(&grown), []);
-        assert_eq!(grown.changed_in(&first), []);
-        let problems = first.changed_in(&other);
+        let two = of(serde_json::json!([{"version": 2, "env": "B"}]));
+        let mut versions = Versions::default();
+        versions.note(&first);
+        assert_eq!(versions.changed_in(&grown), []);
+        versions.note(&grown);
+        assert_eq!(versions.changed_in(&first), []);
+        // Gone for a while, and then another: that it was there is not forgotten.
+        versions.note(&two);
+        let problems = versions.changed_in(&other);
         assert_eq!(problems.len(), 1);
+        assert_eq!(format!("{versions:?}"), "{(\"kek\", 1), (\"kek\", 2)}");
         assert!(problems[0].problem.contains("`kek`, version 1"), "{problems:?}");
         assert!(!format!("{problems:?}").contains(ONE) && !format!("{problems:?}").contains(TWO));
     }

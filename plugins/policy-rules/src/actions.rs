@@ -17,6 +17,8 @@ use About::{Either, Key, Place};
 
 /// The actions, what they are about, and their groups beside the family (`kms.secrets.*`), which all have.
 pub(crate) const ACTIONS: &[(&str, About, &[&str])] = &[
+    // About the gateway and no instance, so in no group that an instance's managers may be permitted.
+    ("keygate.plugins.reload", Place, &[]),
     ("kms.events.list", Place, &["view"]),
     ("kms.importtoken.create", Place, &["create", "manage"]),
     ("kms.importtoken.read", Place, &["view"]),
@@ -61,6 +63,15 @@ pub(crate) const ACTIONS: &[(&str, About, &[&str])] = &[
     ("kms.secrets.unwrap", Key, &["use"]),
     ("kms.secrets.wrap", Key, &["use"]),
 ];
+
+/// What reaches into every ring where the request names none.
+const ACROSS_RINGS: [&str; 5] =
+    ["kms.events.list", "kms.registrations.list", "kms.secrets.eventack", "kms.secrets.head", "kms.secrets.list"];
+
+/// Whether a request of this action that names no ring and no key is about what is in all of them.
+pub(crate) fn is_across_rings(action: &str) -> bool {
+    ACROSS_RINGS.contains(&action)
+}
 
 /// The groups that are not families.
 const GROUPS: [&str; 7] = ["use", "export", "view", "create", "delete", "manage", "register"];

@@ -3,14 +3,29 @@
 use cedar_policy_core::ast::{Effect, Template};
 use keygate_plugin_sdk::rule::{DenialKind, Obligation};
 
+use crate::actions::ACTIONS;
 use crate::problems::Problems;
+use crate::program::covers;
 use crate::settings::nearest;
 
 const KNOWN: [&str; 5] = ["id", "reason", "message", "kind", "obligation"];
 
-/// The obligations that the gateway knows.
-const OBLIGATIONS: [&str; 5] =
-    ["require-dual-authorization", "max-data-bytes", "new-key-ring", "new-key-tags", "audit-note"];
+/// The obligations that the gateway knows, and the actions in which it can keep each; none named: all.
+const KEPT: [(&str, &[&str]); 5] = [
+    (
+        "require-dual-authorization",
+        &["kms.secrets.delete", "kms.secrets.setkeyfordeletion", "kms.secrets.unsetkeyfordeletion"],
+    ),
+    ("max-data-bytes", &[CREATE, OVERRIDING, "kms.secrets.rotate", "kms.secrets.wrap"]),
+    ("new-key-ring", &[CREATE, OVERRIDING]),
+    ("new-key-tags", &[CREATE, OVERRIDING]),
+    ("audit-note", &[]),
+];
+const CREATE: &str = "kms.secrets.create";
+const OVERRIDING: &str = "kms.secrets-with-policy-overrides.create";
+
+/// Their names.
+const OBLIGATIONS: [&str; 5] = [KEPT[0].0, KEPT[1].0, KEPT[2].0, KEPT[3].0, KEPT[4].0];
 
 /// The reason code of a denial that names none.
 const DEFAULT_CODE: &str = "POLICY_RULE_ERR";
@@ -52,7 +67,11 @@ pub(crate) fn read(template: &Template, source: usize, problems: &mut Problems) 
             "obligation" if forbids => {
                 Err(format!("@{name} is for what is allowed, and this policy forbids: remove it, or make it a permit"))
             }
-            "obligation" => obligation(value).map(|one| notes.obligations.push(one)),
+            "obligation" => obligation(value).and_then(|one| {
+                kept(template, &one.name)?;
+                notes.obligations.push(one);
+                Ok(())
+            }),
             _ => Err(unknown(name)),
         };
         if let Err(message) = told {
@@ -115,15 +134,16 @@ fn obligation(text: &str) -> Result<Obligation, String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     let expected = match name {
         "require-dual-authorization" if !value.is_empty() => "nothing after the name",
-        "max-data-bytes"
-            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) || value.parse::<u64>().is_err() =>
-        {
-            "a number of bytes, such as \"max-data-bytes=4096\""
+        "max-data-bytes" if !value.parse::<u64>().is_ok_and(|number| number.to_string() == value) => {
+            "a number of bytes without zeros before it, such as \"max-data-bytes=4096\""
         }
-        "new-key-ring" if value.is_empty() || value.len() > 100 => "a ring, such as \"new-key-ring=prod\"",
-        "new-key-tags" if !is_texts(value) => "a list of texts, such as \"new-key-tags=[\\\"pci\\\"]\"",
-        "audit-note" if value.is_empty() || value.len() > 256 => {
-            "a text of 1 to 256 bytes, such as \"audit-note=seen\""
+        "new-key-ring" if !is_ring(value) => "a ring, 2 to 100 letters, digits and '-', such as \"new-key-ring=prod\"",
+        "new-key-tags" if !is_tags(value) => {
+            "a list of 1 to 30 texts of at most 30 characters each that tags can have, such as \
+             \"new-key-tags=[\\\"pci\\\"]\""
+        }
+        "audit-note" if value.is_empty() || value.len() > 256 || value.chars().any(is_disturbing) => {
+            "a line of 1 to 256 bytes, such as \"audit-note=seen\""
         }
         _ if OBLIGATIONS.contains(&name) => return Ok(Obligation { name: name.to_owned(), value: value.to_owned() }),
         _ => {
@@ -138,6 +158,36 @@ fn obligation(text: &str) -> Result<Obligation, String> {
     Err(format!("@obligation `{name}`: expected {expected}"))
 }
 
-fn is_texts(value: &str) -> bool {
-    value.len() <= 1_024 && serde_json::from_str::<Vec<String>>(value).is_ok_and(|tags| !tags.is_empty())
+/// An allow on a condition that the gateway cannot keep in what is asked for is a denial: of every such action. So a policy
+/// with an obligation is for those alone in which it can be kept.
+fn kept(template: &Template, name: &str) -> Result<(), String> {
+    let Some((_, kept)) = KEPT.iter().find(|(known, kept)| *known == name && !kept.is_empty()) else { return Ok(()) };
+    let elsewhere = ACTIONS.iter().find(|row| covers(template.action_constraint(), row) && !kept.contains(&row.0));
+    match elsewhere {
+        None => Ok(()),
+        Some((action, _, _)) => Err(format!(
+            "@obligation `{name}` cannot be kept in `{action}`, and the gateway would deny that: write `action in \
+             [Action::\"{}\"]`, or fewer of these",
+            kept.join("\", Action::\"")
+        )),
+    }
+}
+
+fn is_ring(value: &str) -> bool {
+    (2..=100).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_tags(value: &str) -> bool {
+    let sound = |tag: &String| {
+        tag.chars().count() <= 30 && !tag.contains(['<', '>', ',', ':', '&', '|']) && !tag.chars().any(is_disturbing)
+    };
+    value.len() <= 1_024
+        && serde_json::from_str::<Vec<String>>(value)
+            .is_ok_and(|tags| (1..=30).contains(&tags.len()) && tags.iter().all(sound))
+}
+
+/// Control characters and the marks with which a line can be made to read as another, as the gateway has them.
+fn is_disturbing(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -8,7 +8,7 @@ use cedar_policy_core::extensions::Extensions;
 use keygate_plugin_sdk::rule::{Decision, Denial, Facts, Obligation, PrincipalKind, Request, Verdict};
 use smol_str::SmolStr;
 
-use crate::actions::About;
+use crate::actions::{self, About};
 use crate::mentions::Mentions;
 use crate::program::{Policy, Program, Shelf, Side};
 use crate::roles;
@@ -67,7 +67,7 @@ pub(crate) fn candidates<'p>(
     resource: Resource<'_>,
 ) -> Vec<&'p Policy> {
     let mut numbers: Vec<u16> = shelf.others.clone();
-    let mut find = |list: &[((SmolStr, SmolStr), Vec<u16>)], kind: &str, id: &str| {
+    let find = |numbers: &mut Vec<u16>, list: &[((SmolStr, SmolStr), Vec<u16>)], kind: &str, id: &str| {
         let found = list.binary_search_by(|((k, i), _)| k.as_str().cmp(kind).then_with(|| i.as_str().cmp(id)));
         if let Some((_, found)) = found.ok().and_then(|at| list.get(at)) {
             numbers.extend_from_slice(found);
@@ -75,20 +75,23 @@ pub(crate) fn candidates<'p>(
     };
     if !shelf.by_resource.is_empty() {
         let target = &request.target;
-        find(&shelf.by_resource, "Instance", &target.instance_id);
+        if is_across_rings(request, resource) {
+            shelf.rings().for_each(|found| numbers.extend_from_slice(found));
+        }
+        find(&mut numbers, &shelf.by_resource, "Instance", &target.instance_id);
         if let Some(ring) = &target.key_ring {
-            find(&shelf.by_resource, "Ring", ring);
+            find(&mut numbers, &shelf.by_resource, "Ring", ring);
         }
         match resource {
-            Resource::Key(key) => find(&shelf.by_resource, "Key", &key.id),
-            Resource::MissingKey(name) => find(&shelf.by_resource, "Key", name),
+            Resource::Key(key) => find(&mut numbers, &shelf.by_resource, "Key", &key.id),
+            Resource::MissingKey(name) => find(&mut numbers, &shelf.by_resource, "Key", name),
             Resource::Ring(_) | Resource::Instance => {}
         }
     }
     if !shelf.by_principal.is_empty() {
-        find(&shelf.by_principal, principal_type(request), &request.principal.id);
+        find(&mut numbers, &shelf.by_principal, principal_type(request), &request.principal.id);
         if shelf.roles {
-            roles::here(request).for_each(|role| find(&shelf.by_principal, "Role", role));
+            roles::here(request).for_each(|role| find(&mut numbers, &shelf.by_principal, "Role", role));
         }
     }
     numbers.sort_unstable();
@@ -98,7 +101,7 @@ pub(crate) fn candidates<'p>(
         // Nothing can be said of a key that does not exist, and nothing has to be protected.
         !(missing && policy.mentions.any(Mentions::OF_KEY))
             && is_principal(&policy.principal, request)
-            && is_resource(&policy.resource, request, resource)
+            && (is_resource(&policy.resource, request, resource) || may_be_in_it(policy, request, resource))
     };
     let mut found: Vec<&Policy> =
         numbers.iter().filter_map(|number| program.policies.get(usize::from(*number))).filter(applies).collect();
@@ -143,6 +146,20 @@ fn is_resource(side: &Side, request: &Request, resource: Resource<'_>) -> bool {
         Some((of, id)) if of == "Ring" && kind == "Key" => request.target.key_ring.as_deref() == Some(id),
         Some(_) => false,
     }
+}
+
+/// Whether a request across all rings is caught by a policy that forbids something in one: what is in that ring would come
+/// out, too. One that permits something in a ring permits nothing in all.
+fn may_be_in_it(policy: &Policy, request: &Request, resource: Resource<'_>) -> bool {
+    let side = &policy.resource;
+    policy.forbids
+        && side.entity.as_ref().is_some_and(|(kind, _)| kind == "Ring")
+        && side.is.as_ref().is_none_or(|kind| kind == "Key" || kind == "Ring")
+        && is_across_rings(request, resource)
+}
+
+fn is_across_rings(request: &Request, resource: Resource<'_>) -> bool {
+    resource == Resource::Instance && actions::is_across_rings(&request.action)
 }
 
 /// What the policies say. Everything that can be evaluated is, but for what comes after the first forbid that applies.
@@ -279,10 +296,10 @@ fn until(mentions: Mentions, world: &World<'_>) -> Option<u64> {
             let left = signed(expires).saturating_sub(now);
             not_after(now.saturating_add(left.rem_euclid(DAY) + 1));
         }
-        if let (true, Some(given)) = (mentions.any(Mentions::DELETION), &key.deletion_authorization) {
-            if signed(given.expires_unix_ms) > now {
-                not_after(signed(given.expires_unix_ms));
-            }
+        if let (true, Some(given)) = (mentions.any(Mentions::DELETION), &key.deletion_authorization)
+            && signed(given.expires_unix_ms) > now
+        {
+            not_after(signed(given.expires_unix_ms));
         }
     }
     until.map(|at| u64::try_from(at).unwrap_or(0))

@@ -50,7 +50,7 @@ impl Rule for PolicyRules {
     }
 }
 
-export_rule!(PolicyRules, system_allocator);
+export_rule!(PolicyRules, settling_allocator);
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,9 @@ pub(crate) const MAX_TEXT: usize = 768 << 10;
 /// Most policies.
 pub(crate) const MAX_POLICIES: usize = 2_000;
 /// Brackets in brackets.
-const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 20;
 /// Operators, and whatever else makes an expression deep, of one policy. An operator counts by its characters, about two.
-const MAX_OPERATORS: usize = 200;
+const MAX_OPERATORS: usize = 100;
 /// An `if` goes deeper than an operator.
 const IF: usize = 6;
 
@@ -38,9 +38,12 @@ pub(crate) fn check(source: usize, text: &str, problems: &mut Problems) {
             }
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             b';' if depth == 0 => operators = 0,
-            b'&' | b'|' | b'+' | b'-' | b'*' | b'!' | b'<' | b'>' | b'=' | b'.' => operators += 1,
+            b'+' | b'-' | b'*' => operators += 3,
+            b'&' | b'|' | b'!' | b'<' | b'>' | b'=' | b'.' => operators += 1,
             b'i' if word(bytes, at, "if") => operators += IF,
-            b'i' | b'h' | b'l' if ["in", "is", "has", "like"].iter().any(|name| word(bytes, at, name)) => operators += 2,
+            b'i' | b'h' | b'l' if ["in", "is", "has", "like"].iter().any(|name| word(bytes, at, name)) => {
+                operators += 2
+            }
             _ => {}
         }
         if operators > 2 * MAX_OPERATORS {

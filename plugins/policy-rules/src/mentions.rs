@@ -82,6 +82,7 @@ facts! {
     UNIX_MS = "unixMs" in Time;
     NEW_KIND = "kind" in NewKey;
     NEW_IMPORTED = "imported" in NewKey;
+    NEW_RETURNED = "returned" in NewKey;
 }
 
 impl Mentions {

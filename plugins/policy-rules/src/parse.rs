@@ -48,7 +48,7 @@ pub(crate) fn policies(sources: &[Source]) -> Result<Vec<Checked>, SettingsError
             Err(errors) => errors.iter().for_each(|error| tell(error, at, |_| 0, &mut problems)),
         }
     }
-    same_ids(&checked, sources, &mut problems);
+    same_ids(&checked, &mut problems);
     problems.into_result(sources)?;
     if checked.is_empty() {
         return Err(SettingsError::new("policies", "there is no policy in them: write at least one permit or forbid"));
@@ -176,12 +176,11 @@ fn words(expr: &Expr, source: usize, problems: &mut Problems) {
 }
 
 /// Two policies with the same id could not be told apart.
-fn same_ids(checked: &[(usize, usize, Checked)], sources: &[Source], problems: &mut Problems) {
+fn same_ids(checked: &[(usize, usize, Checked)], problems: &mut Problems) {
     for (at, (source, offset, policy)) in checked.iter().enumerate() {
         let Some(id) = &policy.notes.id else { continue };
         if let Some((_, _, other)) = checked[..at].iter().find(|(_, _, other)| other.notes.id.as_ref() == Some(id)) {
             problems.add(*source, *offset, format!("@id(\"{id}\") is taken by the policy at {}", other.place));
         }
     }
-    let _ = sources;
 }

@@ -60,6 +60,13 @@ pub(crate) struct Shelf {
     pub(crate) roles: bool,
 }
 
+impl Shelf {
+    /// The policies whose scope names a ring.
+    pub(crate) fn rings(&self) -> impl Iterator<Item = &[u16]> {
+        self.by_resource.iter().filter(|((kind, _), _)| kind == "Ring").map(|(_, numbers)| numbers.as_slice())
+    }
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -171,7 +178,7 @@ pub(crate) fn pair(uid: &EntityUID) -> (SmolStr, SmolStr) {
 }
 
 /// Whether an action is among those of a scope.
-fn covers(constraint: &ActionConstraint, row: &(&str, About, &[&str])) -> bool {
+pub(crate) fn covers(constraint: &ActionConstraint, row: &(&str, About, &[&str])) -> bool {
     let is = |uid: &EntityUID| AsRef::<str>::as_ref(uid.eid()) == row.0;
     match constraint {
         ActionConstraint::Any => true,

@@ -335,6 +335,9 @@ impl<'a> World<'a> {
         if let Some(imported) = self.truth("new-key.imported")? {
             new.insert(SmolStr::new_static("imported"), Value::from(imported));
         }
+        if let Some(returned) = self.truth("new-key.returned")? {
+            new.insert(SmolStr::new_static("returned"), Value::from(returned));
+        }
         Ok((!new.is_empty()).then(|| Value::record_arc(Arc::new(new), None)))
     }
 

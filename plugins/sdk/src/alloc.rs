@@ -6,8 +6,11 @@
 //! kept in lists by their size and handed out again, which is enough for arithmetic with big numbers: it makes and drops
 //! millions of the same few sizes. It asks for more memory when the page is full, as far as the host lets it.
 //!
-//! The export macros install it. A plugin that allocates and frees a lot (a parser of large policies, say) names
-//! `system_allocator` in the macro and gets that of the standard library instead.
+//! The export macros install it. A plugin that allocates and frees a lot names `system_allocator` in the macro and gets
+//! that of the standard library instead. One that does so only while it reads its settings (a parser of large policies,
+//! say) names `settling_allocator`: the standard library's up to the end of `configure`, and from there on, which is in
+//! every sandbox, blocks that lie side by side in fresh memory. The standard library's would hand out the gaps that the
+//! parser left, all over the heap, and the host has to copy each page that a call writes to.
 
 /// The free part of the memory: from `next` up to `end`.
 #[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code, reason = "the allocator is for wasm32"))]
@@ -235,6 +238,11 @@ mod bump {
 
 #[cfg(target_arch = "wasm32")]
 pub use bump::Bump;
+
+mod settling;
+
+#[cfg(target_arch = "wasm32")]
+pub use settling::Settling;
 
 #[cfg(test)]
 mod tests {

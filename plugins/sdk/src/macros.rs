@@ -31,7 +31,8 @@ macro_rules! export_backend {
 /// Exports a type that implements [`Rule`](crate::rule::Rule), as world `keygate:policy/policy-rule`.
 ///
 /// `export_rule!(Type)` comes with the allocator of [`alloc`](crate::alloc); `export_rule!(Type, system_allocator)`
-/// leaves the standard library's.
+/// leaves the standard library's; `export_rule!(Type, settling_allocator)` uses the standard library's in `configure` and
+/// fresh memory in every call after it.
 #[macro_export]
 macro_rules! export_rule {
     ($plugin:ty) => {
@@ -39,11 +40,31 @@ macro_rules! export_rule {
         $crate::export_rule!($plugin, system_allocator);
     };
     ($plugin:ty, system_allocator) => {
+        $crate::__export_rule!($plugin, {});
+    };
+    ($plugin:ty, settling_allocator) => {
+        #[cfg(target_arch = "wasm32")]
+        #[global_allocator]
+        static ALLOCATOR: $crate::alloc::Settling = $crate::alloc::Settling::new();
+
+        $crate::__export_rule!($plugin, {
+            #[cfg(target_arch = "wasm32")]
+            ALLOCATOR.settle();
+        });
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_rule {
+    ($plugin:ty, $configured:block) => {
         impl $crate::rule::Exported for $plugin {
             fn slot() -> &'static $crate::Slot<Self> {
                 static SLOT: $crate::Slot<$plugin> = $crate::Slot::new();
                 &SLOT
             }
+
+            fn configured() $configured
         }
 
         #[cfg(target_arch = "wasm32")]

@@ -101,6 +101,9 @@ impl InstancePolicy {
 pub trait Exported: Rule {
     /// Where the sandbox keeps it.
     fn slot() -> &'static Slot<Self>;
+
+    /// Called once, when `configure` has done its work.
+    fn configured() {}
 }
 
 /// The component's exports, in terms of the trait.
@@ -128,7 +131,9 @@ impl<T: Exported> Guest for Component<T> {
         crate::panics::install();
         T::slot()
             .fill(T::configure(&settings))
-            .map_err(|SettingsError { path, message }| WireSettingsError { path, message })
+            .map_err(|SettingsError { path, message }| WireSettingsError { path, message })?;
+        T::configured();
+        Ok(())
     }
 
     fn evaluate(request: Request) -> Result<Verdict, String> {

@@ -39,6 +39,13 @@ pub struct CreateKey {
     pub overrides: Option<Overrides>,
 }
 
+impl CreateKey {
+    /// Whether the answer holds material that the caller does not have yet.
+    fn returns_material(&self) -> bool {
+        self.return_payload && self.kind == KeyKind::Standard && self.payload.is_none()
+    }
+}
+
 /// Policies that a new key has whatever its instance says. One that is not given is one that the key has not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -70,9 +77,12 @@ pub async fn create(
     overriding: bool,
     input: Result<CreateKey, Error>,
 ) -> Result<Created, Error> {
-    let mut ask = Ask::instance(if overriding { Action::CreateWithOverrides } else { Action::Create });
+    let named = cx.ring.clone().unwrap_or_default();
+    let action = if overriding { Action::CreateWithOverrides } else { Action::Create };
+    let mut ask = Ask::instance(action).making_in(&named);
     if let Ok(input) = &input {
         ask = ask.with("new-key.kind", if input.kind.is_extractable() { "standard" } else { "root" });
+        ask = ask.with("new-key.returned", input.returns_material());
         ask = ask.material(input.payload.as_ref());
     }
     gateway
@@ -80,7 +90,7 @@ pub async fn create(
             let mut input = input?;
             admitted.obligations().add_new_key_tags(&mut input.tags);
             let aliases = validate(gateway, &input, admitted.now)?;
-            let ring = admitted.obligations().new_key_ring().or(cx.ring.as_ref()).cloned().unwrap_or_default();
+            let ring = admitted.obligations().new_key_ring().unwrap_or(&named).clone();
             // Asked again by the store, in the commit. Asked here so that no material is made for nothing.
             input::check_ring(gateway, cx.instance, &ring).await?;
             make(gateway, cx, &admitted, input, aliases, ring).await
@@ -134,18 +144,17 @@ async fn make(
     let material = input.payload.as_ref();
     let (key_ref, bits) = material::make(gateway, call, backend.as_ref(), identity, input.kind, material, now).await?;
     // Before the key is there for anybody: a failure here must not leave a key that its maker was told nothing of.
-    let payload = match (input.return_payload && input.kind == KeyKind::Standard, &input.payload) {
-        (true, None) => {
-            let made = BackendKey { identity, reference: &key_ref.reference };
-            match backend.export_key(call, made).await {
-                Ok(payload) => Some(payload),
-                Err(error) => {
-                    material::discard(call, backend.as_ref(), identity, &key_ref).await;
-                    return Err(error.into());
-                }
+    let payload = if input.returns_material() {
+        let made = BackendKey { identity, reference: &key_ref.reference };
+        match backend.export_key(call, made).await {
+            Ok(payload) => Some(payload),
+            Err(error) => {
+                material::discard(call, backend.as_ref(), identity, &key_ref).await;
+                return Err(error.into());
             }
         }
-        _ => None,
+    } else {
+        None
     };
     let key = Key {
         instance: cx.instance,

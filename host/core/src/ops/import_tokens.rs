@@ -166,16 +166,15 @@ pub async fn fill(gateway: &Gateway, backend: &str) -> Result<bool, Error> {
     if gateway.import_keys.count(backend) >= gateway.limits.import_keys_ready {
         return Ok(false);
     }
+    let Some(making) = gateway.import_keys.make(backend) else { return Ok(false) };
     let backend = gateway.backend(backend)?;
-    let Some(_making) = gateway.import_keys.make(backend.name()) else { return Ok(false) };
     let call = Call { request_id: "import-keys", timeout: None };
     let identity = fresh(gateway)?;
     match pair(call, backend.as_ref(), identity).await {
-        Ok(pair) => gateway.import_keys.put(pair),
-        Err(BackendError::Unsupported(_)) => return Ok(false),
-        Err(error) => return Err(error.into()),
+        Ok(pair) => Ok(making.put(pair)),
+        Err(BackendError::Unsupported(_)) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    Ok(true)
 }
 
 /// A pair that is ready, or else one that is made now, unless somebody is making one already.

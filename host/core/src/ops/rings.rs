@@ -93,6 +93,10 @@ pub async fn delete(gateway: &Gateway, cx: &RequestContext, id: &str, force: Res
     let mut ask = Ask::ring(Action::DeleteKeyRing, id.as_ref().ok());
     if let Ok(force) = force {
         ask = ask.with("force", force);
+        if force {
+            // What is left in it goes there.
+            ask = ask.with("new-ring", KeyRingId::default());
+        }
     }
     gateway
         .run(cx, ask, async |admitted: Admitted| {

@@ -1,8 +1,6 @@
 //! What is done to the gateway itself: it is about no instance and no key, so nothing is resolved. Otherwise the rooms are
 //! the same, in the same order: authorise, work, audit.
 
-use std::sync::Arc;
-
 use super::{Ask, Done, Gateway, Known, NO_POLICIES, RequestContext, permit, question, recorded};
 use crate::access::{Action, Network};
 use crate::audit::{DecisionRecord, Initiator};
@@ -34,9 +32,9 @@ impl Gateway {
         let now = self.clock.now();
         let cx = &RequestContext { instance: InstanceId::GATEWAY, ring: None, ..cx.clone() };
         let ask = Ask::beyond_rings(action);
-        let (decision, question) = self.decide(cx, action, question(cx, &ask, None, &NO_POLICIES, now)).await;
-        let permitted = permit(&decision.verdict, &ask);
-        let record = recorded(now, decision, &permitted, Arc::new(question));
+        let decided = self.decide(cx, action, question(cx, &ask, None, &NO_POLICIES, now)).await;
+        let permitted = permit(&decided.decision.verdict, &ask);
+        let record = recorded(now, decided, &permitted);
         let admitted = permitted.and_then(|_| match cx.flaws.as_slice() {
             [] => Ok(()),
             flaws => Err(Error::Refused(flaws.to_vec())),

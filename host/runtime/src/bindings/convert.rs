@@ -14,7 +14,7 @@ use keygate_core::key::{KeyKind, KeyState};
 use super::crypto::keygate::crypto::types as c;
 use super::policy::keygate::policy::types as p;
 use crate::contract::RuleDescription;
-use crate::host::log::{disturbing, plain};
+use crate::host::log::{disturbing, tidy};
 
 /// The longest key-ref, in bytes.
 pub(crate) const MAX_KEY_REF: usize = 16_384;
@@ -22,6 +22,8 @@ pub(crate) const MAX_KEY_REF: usize = 16_384;
 pub(crate) const MAX_OVERHEAD: usize = 1_024;
 /// The longest text of an error, in bytes.
 const MAX_ERROR: usize = 1_024;
+/// The longest message of a denial, in bytes.
+const MAX_MESSAGE: usize = 512;
 /// The longest short name, version, algorithm or feature, in bytes.
 const MAX_WORD: usize = 64;
 /// The most algorithms, features or actions in a description.
@@ -81,7 +83,7 @@ pub(crate) fn rule_description(d: p::Description) -> Checked<RuleDescription> {
     word("`name`", &d.name)?;
     word("`version`", &d.version)?;
     words("`actions`", &d.actions)?;
-    Ok(RuleDescription { version: d.version, actions: d.actions })
+    Ok(RuleDescription { name: d.name, version: d.version, actions: d.actions })
 }
 
 /// Checks a key-ref.
@@ -160,7 +162,7 @@ pub(crate) fn import_envelope(e: &ImportEnvelope) -> c::ImportEnvelope<'_> {
 pub(crate) fn backend_error(error: c::Error, backend: &str) -> Checked<BackendError> {
     let text = |detail: String| {
         within("the error's text", detail.len(), 0, MAX_ERROR)?;
-        Ok::<_, String>(plain(&detail))
+        Ok::<_, String>(tidy(&detail, MAX_ERROR))
     };
     let backend = backend.to_owned();
     Ok(match error {
@@ -213,18 +215,18 @@ fn denial(d: p::Denial) -> Checked<Denial> {
     if !d.code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
         return Err("the reason code is not made of capitals, digits and `_`".to_owned());
     }
-    within("the denial's message", d.message.len(), 0, 512)?;
+    within("the denial's message", d.message.len(), 0, MAX_MESSAGE)?;
     let kind = match d.kind {
         p::DenialKind::Unauthorized => DenialKind::Unauthorized,
         p::DenialKind::Forbidden => DenialKind::Forbidden,
         p::DenialKind::Conflict => DenialKind::Conflict,
     };
-    Ok(Denial { kind, code: d.code, message: plain(&d.message) })
+    Ok(Denial { kind, code: d.code, message: tidy(&d.message, MAX_MESSAGE) })
 }
 
 /// A text of a rule's for the operator.
 pub(crate) fn rule_error(text: &str) -> String {
-    plain(crate::faults::cut(text, MAX_ERROR))
+    tidy(text, MAX_ERROR)
 }
 
 /// The question, as rules read it.
@@ -311,5 +313,26 @@ fn key_facts(key: &KeyFacts) -> p::KeyFacts {
             .deletion_authorization
             .as_ref()
             .map(|first| p::DeletionAuthorization { by: first.by.clone(), expires_unix_ms: first.expires.unix_ms() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaping_does_not_make_a_text_longer_than_its_bound() {
+        let told = |message: String| {
+            let denial = p::Denial { kind: p::DenialKind::Forbidden, code: "NO".to_owned(), message };
+            self::denial(denial).map(|denial| denial.message)
+        };
+        assert_eq!(told("one\ntwo".to_owned()).unwrap(), "one\\ntwo");
+        assert_eq!(told("\n".repeat(MAX_MESSAGE)).unwrap().len(), MAX_MESSAGE);
+        assert_eq!(told("x".repeat(MAX_MESSAGE)).unwrap().len(), MAX_MESSAGE);
+        assert!(told("x".repeat(MAX_MESSAGE + 1)).is_err());
+
+        let error = backend_error(c::Error::InvalidInput("\u{1b}".repeat(MAX_ERROR)), "b").unwrap();
+        assert!(matches!(error, BackendError::InvalidInput(text) if text.len() <= MAX_ERROR));
+        assert!(rule_error(&"\u{202e}".repeat(MAX_ERROR)).len() <= MAX_ERROR);
     }
 }

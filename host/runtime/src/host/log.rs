@@ -111,7 +111,7 @@ impl Line {
 }
 
 /// A text that is plain and within its bound: escapes are longer than what they stand for.
-fn tidy(text: &str, most: usize) -> String {
+pub(crate) fn tidy(text: &str, most: usize) -> String {
     let mut plain = plain(cut(text, most));
     plain.truncate(cut(&plain, most).len());
     plain
@@ -125,7 +125,7 @@ pub(crate) fn disturbing(c: char) -> bool {
 }
 
 /// The text with its disturbing characters escaped.
-pub(crate) fn plain(text: &str) -> String {
+fn plain(text: &str) -> String {
     if !text.chars().any(disturbing) {
         return text.to_owned();
     }

@@ -65,7 +65,13 @@ fn only_at_work(state: &State, function: &str) -> Result<(), HostCallRefused> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/support/log.rs"]
+#[allow(unreachable_pub, reason = "the crate's other tests have it in common")]
+mod kept_log;
+
+#[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::OnceLock;
     use std::time::Instant;
 
     use keygate_core::clock::Timestamp;
@@ -136,7 +142,8 @@ pub(crate) mod tests {
             limits: PluginLimits { memory: 100, ..PluginLimits::default() },
             settings: "{}".to_owned(),
             services: HostServices { secrets: Arc::new(Same), entropy: Arc::new(Same), clock: Arc::new(Same) },
-            share: room.share(None),
+            loading: room.share_of_its_own(None),
+            live: OnceLock::new(),
         });
         store(&room, &facts, "test", Instant::now())
     }

@@ -1,16 +1,19 @@
 //! Reads a component and compares its digest.
 
-use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::trust::Trust;
+use crate::files;
 use crate::load_error::{LoadError, LoadStep};
 use crate::manifest::{DigestSource, PluginManifest};
 
 /// The biggest component, in bytes. Interpreted languages bring their interpreter: 20 MB and more.
 const MAX_COMPONENT: u64 = 256 << 20;
+
+/// The longest list of digests, in bytes.
+const MAX_LIST: u64 = 1 << 20;
 
 /// A component's bytes, and the digest of these very bytes.
 pub(super) struct ComponentFile {
@@ -61,16 +64,12 @@ pub(super) fn read(manifest: &PluginManifest, trust: &Trust) -> Result<Component
 }
 
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if size > MAX_COMPONENT {
-        return Err(format!("it has {size} bytes; {MAX_COMPONENT} is the most"));
-    }
-    fs::read(path).map_err(|e| e.to_string())
+    files::read(path, MAX_COMPONENT).map_err(|e| e.to_string())
 }
 
 /// The digest of a file in a list as `sha256sum` writes it: the digest, a blank, a blank or `*`, the name.
 fn listed(list: &Path, component: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(list).map_err(|e| format!("{}: {e}", list.display()))?;
+    let text = files::read_text(list, MAX_LIST).map_err(|e| format!("{}: {e}", list.display()))?;
     let name = component.file_name();
     text.lines()
         .filter_map(|line| line.split_once(' '))

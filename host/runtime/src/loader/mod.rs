@@ -7,7 +7,7 @@ mod proof;
 mod settings;
 mod trust;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use keygate_core::backend::{BackendDescription, BackendError, Call, CryptoBackend};
@@ -22,7 +22,7 @@ use crate::engine::EngineRoom;
 use crate::faults::CallError;
 use crate::host::{self, HostServices};
 use crate::load_error::{LoadError, LoadStep};
-use crate::manifest::{PluginManifest, World};
+use crate::manifest::{PluginManifest, World, scope};
 use crate::sandbox::{Facts, LOADING, Plugin, Start, State};
 use crate::snapshot;
 use proof::Unproven;
@@ -88,7 +88,7 @@ impl Loader<'_> {
         match read {
             Ok((file, Ok(settings))) if problems.is_empty() => {
                 let facts = self.facts(manifest, file.hex(), settings);
-                self.checked(manifest.world, facts, file).await
+                self.checked(manifest, facts, file).await
             }
             Ok((_, settings)) => {
                 problems.extend(settings.err().into_iter().flatten());
@@ -103,18 +103,22 @@ impl Loader<'_> {
 
     async fn checked(
         &self,
-        world: World,
+        manifest: &PluginManifest,
         facts: Arc<Facts>,
         component: file::ComponentFile,
     ) -> Result<Loaded, Vec<LoadError>> {
-        match world {
+        match manifest.world {
             World::SoftwareBackend | World::HsmBackend => {
                 let (plugin, description) = self.plugin::<BackendContract>(facts, component).await?;
+                check_name(manifest, &description.name)?;
                 self.probe(&plugin, &description).await?;
                 Ok(Loaded::Backend(plugin, description))
             }
             World::PolicyRule => {
                 let (plugin, description) = self.plugin::<RuleContract>(facts, component).await?;
+                check_name(manifest, &description.name)?;
+                scope::check_described(&description.actions)
+                    .map_err(|e| vec![load_error(&plugin.facts, LoadStep::Describe, e.problem, &e.mend)])?;
                 Ok(Loaded::Rule(plugin, description))
             }
         }
@@ -158,7 +162,8 @@ impl Loader<'_> {
             limits: manifest.limits,
             settings,
             services: self.services.clone(),
-            share: self.room.share(manifest.limits.concurrency),
+            loading: self.room.share_of_its_own(manifest.limits.concurrency),
+            live: OnceLock::new(),
         })
     }
 
@@ -268,8 +273,23 @@ impl Loader<'_> {
                 Unproven::Failed(BackendError::Fault(fault)) => fault_mend(fault),
                 Unproven::Failed(_) => "see its log lines, its settings and its secrets",
             };
-            vec![load_error(&plugin.facts, LoadStep::Probe, e.to_string(), mend)]
+            let error = load_error(&plugin.facts, LoadStep::Probe, e.to_string(), mend);
+            let is_passing = matches!(e, Unproven::Failed(BackendError::Unavailable { .. } | BackendError::Busy(_)));
+            vec![if is_passing { error.passing() } else { error }]
         })
+    }
+}
+
+/// Whether a plugin is the one that its entry says it is, where that says so.
+fn check_name(manifest: &PluginManifest, name: &str) -> Result<(), Vec<LoadError>> {
+    match &manifest.described_as {
+        Some(expected) if expected != name => {
+            let problem = format!("it says that it is `{name}`, and its entry takes `{expected}` (`described_as`)");
+            let mend = "find out how another plugin's component came to be in this place; if it is right, correct \
+                        `described_as`";
+            Err(vec![LoadError::new(&manifest.name, LoadStep::Describe, problem, mend)])
+        }
+        _ => Ok(()),
     }
 }
 
@@ -352,7 +372,7 @@ fn settings_error(facts: &Facts, refused: &SettingsRefused) -> LoadError {
 fn call_error(facts: &Facts, step: LoadStep, error: CallError) -> LoadError {
     match error {
         CallError::Busy => {
-            load_error(facts, step, "no sandbox came free in time", "try again when there is less to do")
+            load_error(facts, step, "no sandbox came free in time", "try again when there is less to do").passing()
         }
         CallError::Fault(fault) => {
             let problem = format!("it failed ({}): {}", fault.kind.as_str(), fault.message);

@@ -1,17 +1,29 @@
 //! `settings_files`: settings that stand in files of their own, read when the plugin is loaded and put in as texts.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::files;
 use crate::load_error::{LoadError, LoadStep};
-use crate::manifest::PluginManifest;
+use crate::manifest::{PluginManifest, SettingsFiles};
 
 /// The most files of one plugin.
 const MAX_FILES: usize = 256;
+
+impl SettingsFiles {
+    /// The files that loading would read now, for whoever watches them. A name without a `*` is among them whether or not
+    /// there is such a file; a pattern that nothing fits, or that cannot be followed, means none. Waits for the disk.
+    pub fn paths(&self) -> BTreeSet<PathBuf> {
+        let patterns = self.lists.values().flatten();
+        // Of more than that nothing is loaded; that there are more is enough to know.
+        let found = patterns
+            .flat_map(|pattern| expanded(&self.base, pattern).unwrap_or_default().into_iter().take(MAX_FILES + 1));
+        found.map(|file| self.base.join(file)).collect()
+    }
+}
 
 /// The settings of an entry with its files put in, as JSON text.
 pub(super) fn read(manifest: &PluginManifest) -> Result<String, Vec<LoadError>> {
@@ -23,7 +35,7 @@ pub(super) fn read(manifest: &PluginManifest) -> Result<String, Vec<LoadError>> 
     };
     for (key, patterns) in &manifest.settings_files.lists {
         let mut texts = Vec::new();
-        for file in files(&manifest.settings_files.base, patterns).unwrap_or_else(|problems| {
+        for file in listed(&manifest.settings_files.base, patterns).unwrap_or_else(|problems| {
             problems.into_iter().for_each(|problem| {
                 error(
                     format!("`settings_files.{key}`: {problem}"),
@@ -32,7 +44,7 @@ pub(super) fn read(manifest: &PluginManifest) -> Result<String, Vec<LoadError>> 
             });
             Vec::new()
         }) {
-            match text(&manifest.settings_files.base.join(&file), most) {
+            match files::read_text(&manifest.settings_files.base.join(&file), most as u64) {
                 Ok(text) => texts.push(json!({ "file": file, "text": text })),
                 Err(problem) => error(
                     format!("`settings_files.{key}`: {file}: {problem}"),
@@ -54,7 +66,7 @@ pub(super) fn read(manifest: &PluginManifest) -> Result<String, Vec<LoadError>> 
 }
 
 /// The files that a list of names and patterns means, each once: in the list's order, those of a pattern by their names.
-fn files(base: &Path, patterns: &[String]) -> Result<Vec<String>, Vec<String>> {
+fn listed(base: &Path, patterns: &[String]) -> Result<Vec<String>, Vec<String>> {
     let mut seen = BTreeSet::new();
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for pattern in patterns {
@@ -107,17 +119,6 @@ fn fits(pattern: &str, name: &str) -> bool {
     name.ends_with(last)
 }
 
-/// The text of a file of at most so many bytes.
-fn text(path: &Path, most: usize) -> Result<String, String> {
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() > most {
-        return Err(format!("it has more than {most} bytes"));
-    }
-    String::from_utf8(bytes).map_err(|e| format!("it is not UTF-8 from byte {} on", e.utf8_error().valid_up_to()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +150,8 @@ mod tests {
         for name in ["b.cedar", "a.cedar", ".hidden.cedar", "notes.txt"] {
             fs::write(dir.path().join("rules").join(name), name).unwrap();
         }
-        let list = |patterns: &[&str]| files(dir.path(), &patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+        let list =
+            |patterns: &[&str]| listed(dir.path(), &patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
         assert_eq!(list(&["rules/*.cedar"]).unwrap(), ["rules/a.cedar", "rules/b.cedar"]);
         assert_eq!(list(&["rules/b.cedar", "rules/*.cedar"]).unwrap(), ["rules/b.cedar", "rules/a.cedar"]);
         let told = list(&["rules/*.polar", "*/a.cedar", "absent/*"]).unwrap_err();

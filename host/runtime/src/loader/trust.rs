@@ -1,9 +1,6 @@
 //! Signatures: which keys are trusted, and whether one of those that an entry names has signed its component.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::Path;
-
+use crate::files;
 use crate::load_error::{LoadError, LoadStep, list, nearest};
 use crate::manifest::{KeySource, Manifest, PluginManifest};
 use crate::signature::{PublicKey, SignatureError, default_path, verify};
@@ -32,8 +29,7 @@ impl Trust {
         for key in &manifest.trusted_keys {
             let text = match &key.source {
                 KeySource::Pem(text) => Ok(text.clone()),
-                KeySource::File(path) => read(path)
-                    .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("it is not a text")))
+                KeySource::File(path) => files::read_text(path, MAX_FILE)
                     .map_err(|e| (format!("{}: {e}", path.display()), "check `public_key_file`".to_owned())),
             };
             let read = text.and_then(|text| {
@@ -74,7 +70,7 @@ impl Trust {
             }
         }
         let path = manifest.signature_file.clone().unwrap_or_else(|| default_path(&manifest.file));
-        let signature = read(&path).map_err(|e| {
+        let signature = files::read(&path, MAX_FILE).map_err(|e| {
             let mend = format!("sign the component with `keygate plugin sign`, or get {} from who did", path.display());
             error(format!("its signature cannot be read: {}: {e}", path.display()), mend)
         })?;
@@ -121,14 +117,4 @@ enum Untrusted {
     Other(String),
     /// No trusted key made it.
     Nobody,
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        let size = fs::metadata(path)?.len();
-        return Err(io::Error::other(format!("it has {size} bytes; {MAX_FILE} is the most")));
-    }
-    Ok(bytes)
 }

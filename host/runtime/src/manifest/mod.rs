@@ -78,6 +78,9 @@ pub struct PluginManifest {
     pub signed_by: Vec<String>,
     /// Where the signature is; `FILE.sig` if not said.
     pub signature_file: Option<PathBuf>,
+    /// What the plugin must say that it is called (`describe`: `name`). A signature covers the component and not the entry
+    /// that names it.
+    pub described_as: Option<String>,
     /// What kind of plugin it is.
     pub world: World,
     /// What it may use.

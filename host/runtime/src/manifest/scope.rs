@@ -28,7 +28,7 @@ impl ChainEntry {
 /// What is not known of a request limits nothing either: a rule that might be concerned is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Requests in these instances.
+    /// Requests in these instances, and those about the gateway itself.
     pub instances: Vec<InstanceId>,
     /// Requests for these actions.
     pub actions: Vec<ActionPattern>,
@@ -67,7 +67,9 @@ impl Scope {
     }
 
     fn has_instance(&self, id: &str) -> bool {
-        self.instances.is_empty() || id.parse().map_or(true, |id| self.instances.contains(&id))
+        // The gateway itself is in no instance, so no list of instances is about it or keeps a rule from it.
+        let inside = |id: InstanceId| id == InstanceId::GATEWAY || self.instances.contains(&id);
+        self.instances.is_empty() || id.parse().map_or(true, inside)
     }
 
     fn has_ring(&self, question: &Question) -> bool {
@@ -97,10 +99,15 @@ impl ActionPattern {
     ///
     /// # Errors
     /// When there is no such action, or none that begins so. Names the nearest one; of an audit event's name, the action's.
+    /// Also when it is one that no rule is asked about.
     pub fn parse(text: &str) -> Result<Self, NoSuchAction> {
         let refused = |problem: String, mend: String| Err(NoSuchAction { problem, mend });
-        if Action::ALL.iter().any(|action| matches(text, action.iam())) {
+        if asked().any(|action| matches(text, action.iam())) {
             return Ok(Self(text.to_owned()));
+        }
+        if matches(text, Action::Expire.iam()) {
+            let problem = format!("`{text}` is what the gateway does by itself, and no rule is asked about it");
+            return refused(problem, "remove it".to_owned());
         }
         if let Some(action) = Action::ALL.iter().find(|action| action.event() == text) {
             let mend = format!("write `{}`", action.iam());
@@ -116,7 +123,7 @@ impl ActionPattern {
                 refused(format!("there is no action that begins with `{prefix}`"), mend)
             }
             None => {
-                let known: Vec<_> = Action::ALL.iter().map(|action| action.iam()).collect();
+                let known: Vec<_> = asked().map(|action| action.iam()).collect();
                 refused(format!("there is no action `{text}`"), nearest(text, &known))
             }
         }
@@ -141,10 +148,50 @@ pub(crate) fn matches(pattern: &str, action: &str) -> bool {
     }
 }
 
+/// The actions that rules are asked about. Nobody asks for what the gateway does by itself.
+fn asked() -> impl Iterator<Item = &'static Action> {
+    Action::ALL.iter().filter(|action| **action != Action::Expire)
+}
+
+/// Actions of the API that this version of the gateway does not serve: a rule may well be ready for them.
+const UNSERVED: [&str; 4] = [
+    "kms.kmip-management.create",
+    "kms.kmip-management.delete",
+    "kms.kmip-management.list",
+    "kms.kmip-management.read",
+];
+
+/// Checks the actions that a rule says that it has something to say to. One that is misspelt would never be asked about,
+/// and nobody would notice.
+///
+/// # Errors
+/// With the first that this gateway does not know.
+pub(crate) fn check_described(actions: &[String]) -> Result<(), NoSuchAction> {
+    let known = |text: &str| match ActionPattern::parse(text) {
+        Err(_) if UNSERVED.iter().any(|action| matches(text, action)) => Ok(()),
+        parsed => parsed.map(drop),
+    };
+    actions.iter().try_for_each(|text| known(text)).map_err(|NoSuchAction { problem, mend }| NoSuchAction {
+        problem: format!("it describes actions that it would never be asked about: {problem}"),
+        mend: format!(
+            "{mend}{} If that is a mistake in the rule, get a version without it; if a newer gateway has such actions, use \
+             that one, or a version of the rule for this one",
+            if mend.ends_with('?') { "" } else { "." }
+        ),
+    })
+}
+
+/// Whether a rule that has something to say to these actions (to all, where there are none) would ever be asked in a
+/// scope.
+pub(crate) fn is_ever_asked(scope: &Scope, described: &[String]) -> bool {
+    let described = |action: &str| described.is_empty() || described.iter().any(|text| matches(text, action));
+    asked().any(|action| scope.has_action(action.iam()) && described(action.iam()))
+}
+
 /// How actions begin: `kms.secrets.*`, ...
 fn families() -> Vec<String> {
     let family = |action: &Action| action.iam().rsplit_once('.').map(|(family, _)| format!("{family}.*"));
-    let mut families: Vec<String> = Action::ALL.iter().filter_map(family).collect();
+    let mut families: Vec<String> = asked().filter_map(family).collect();
     families.sort_unstable();
     families.dedup();
     families
@@ -231,6 +278,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_some_instances_is_asked_about_the_gateway_itself() {
+        let mut reload = about("keygate.plugins.reload", None);
+        reload.target.instance_id = InstanceId::GATEWAY.to_string();
+        assert!(scope(&[ONE], &[], &["prod"]).admits(&reload));
+        assert!(!scope(&[ONE], &["kms.*"], &[]).admits(&reload), "a list of actions is a limit all the same");
+    }
+
+    #[test]
     fn what_is_not_known_does_not_keep_a_rule_from_being_asked() {
         let limited = scope(&[ONE], &["kms.secrets.*"], &["prod"]);
         let mut unknown = about("kms.secrets.wrap", None);
@@ -269,10 +324,55 @@ mod tests {
             ("kms.**", "`kms.**` has a `*` elsewhere than at its end", "write one `*`, at its end"),
             ("Kms.secrets.wrap", "there is no action `Kms.secrets.wrap`", "did you mean `kms.secrets.wrap`?"),
             ("", "there is no action ``", "known are `kms.secrets.create`"),
+            (
+                "kms.secrets.expire",
+                "`kms.secrets.expire` is what the gateway does by itself, and no rule is asked about it",
+                "remove it",
+            ),
+            ("kms.secrets.exp*", "`kms.secrets.exp*` is what the gateway does by itself", "remove it"),
         ] {
             let refused = ActionPattern::parse(bad).unwrap_err();
-            assert_eq!(refused.problem, problem, "{bad}");
+            assert!(refused.problem.starts_with(problem), "{bad}: {}", refused.problem);
             assert!(refused.mend.starts_with(mend), "{bad}: {}", refused.mend);
         }
+    }
+
+    fn texts(actions: &[&str]) -> Vec<String> {
+        actions.iter().map(|action| (*action).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_rule_describes_actions_that_there_are_or_will_be() {
+        for good in [&[][..], &["*"], &["kms.secrets.unwrap", "kms.policies.*"], &["kms.kmip-management.*"]] {
+            assert_eq!(check_described(&texts(good)), Ok(()), "{good:?}");
+        }
+        let refused = check_described(&texts(&["kms.secrets.wrap", "kms.secrets.unwarp"])).unwrap_err();
+        assert!(
+            refused.problem.ends_with("never be asked about: there is no action `kms.secrets.unwarp`"),
+            "{refused}"
+        );
+        assert!(
+            refused.mend.starts_with("did you mean `kms.secrets.unwrap`? If that is a mistake in the rule, "),
+            "{refused}"
+        );
+        assert!(refused.mend.contains("; if a newer gateway has such actions, "), "{refused}");
+        for bad in ["kms.secrets.expire", "kms.secret.*", "kms.*.wrap", ""] {
+            assert!(check_described(&texts(&[bad])).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rule_whose_actions_are_not_in_its_scope_is_never_asked() {
+        let secrets = scope(&[], &["kms.secrets.*"], &[]);
+        for (described, expected) in [
+            (&[][..], true),
+            (&["kms.secrets.wrap", "kms.policies.read"], true),
+            (&["kms.sec*"], true),
+            (&["kms.policies.*"], false),
+            (&["kms.kmip-management.list"], false),
+        ] {
+            assert_eq!(is_ever_asked(&secrets, &texts(described)), expected, "{described:?}");
+        }
+        assert!(is_ever_asked(&Scope::default(), &texts(&["kms.policies.read"])));
     }
 }

@@ -20,7 +20,7 @@ use keygate_runtime::manifest::{BackendManifest, ChainEntry, Manifest, PluginMan
 use keygate_runtime::{HostServices, LoadError, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
 use serde_json::{Value, json};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::{ManglingAndAbi, Resolve};
+use wit_parser::{ManglingAndAbi, Resolve, WorldId};
 
 /// Secrets in memory, by name and version.
 pub struct Secrets(pub BTreeMap<String, Vec<[u8; 32]>>);
@@ -175,12 +175,17 @@ pub fn secret(bytes: &[u8]) -> SecretBytes {
 
 /// A component that does nothing, for the world `guest` of a text that may use the packages of `wit/`.
 pub fn component(dir: &Path, text: &str) -> PathBuf {
+    encoded(dir, packages(), text)
+}
+
+/// The packages of `wit/`.
+fn packages() -> Resolve {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     for package in ["host", "crypto", "policy"] {
         resolve.push_path(wit.join(package)).unwrap();
     }
-    encoded(dir, resolve, text)
+    resolve
 }
 
 /// The same, of a text that stands alone.
@@ -188,11 +193,56 @@ pub fn component_of_its_own(dir: &Path, text: &str) -> PathBuf {
     encoded(dir, Resolve::default(), text)
 }
 
+/// A rule that says that it is called `told` and has something to say to these actions. It takes any settings.
+pub fn rule_for(dir: &Path, actions: &[&str]) -> PathBuf {
+    // `describe` answers with what lies at 64: the addresses and lengths of name, version and list.
+    let mut texts = String::from("told1");
+    let mut list = Vec::new();
+    for action in actions {
+        list.extend([4_096 + texts.len(), action.len()]);
+        texts.push_str(action);
+    }
+    let record = [4_096, 4, 4_100, 1, 1_024, actions.len()];
+    let words = |words: &[usize]| {
+        words
+            .iter()
+            .flat_map(|n| u32::try_from(*n).unwrap().to_le_bytes())
+            .map(|b| format!("\\{b:02x}"))
+            .collect::<String>()
+    };
+    let module = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (global $top (mut i32) (i32.const 16384))
+            (data (i32.const 64) "{record}") (data (i32.const 1024) "{list}") (data (i32.const 4096) "{texts}")
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                (global.set $top (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
+                (global.get $top)
+                (global.set $top (i32.add (global.get $top) (local.get 3))))
+            (func (export "keygate:policy/rule@0.1.0#describe") (result i32) (i32.const 64))
+            (func (export "keygate:policy/rule@0.1.0#configure") (param i32 i32) (result i32) (i32.const 128))
+            (func (export "keygate:policy/rule@0.1.0#evaluate") (param i32) (result i32) unreachable))"#,
+        record = words(&record),
+        list = words(&list),
+    );
+    let mut resolve = packages();
+    let world = world(&mut resolve, "package test:guest; world guest { export keygate:policy/rule@0.1.0; }");
+    made(dir, &resolve, world, wat::parse_str(&module).unwrap())
+}
+
 fn encoded(dir: &Path, mut resolve: Resolve, text: &str) -> PathBuf {
+    let world = world(&mut resolve, text);
+    let module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    made(dir, &resolve, world, module)
+}
+
+fn world(resolve: &mut Resolve, text: &str) -> WorldId {
     let package = resolve.push_str("test.wit", text).unwrap();
-    let world = resolve.select_world(&[package], Some("guest")).unwrap();
-    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, true).unwrap();
+    resolve.select_world(&[package], Some("guest")).unwrap()
+}
+
+fn made(dir: &Path, resolve: &Resolve, world: WorldId, mut module: Vec<u8>) -> PathBuf {
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, true).unwrap();
     let path = dir.join("x.wasm");
     std::fs::write(&path, ComponentEncoder::default().module(&module).unwrap().encode().unwrap()).unwrap();
     path

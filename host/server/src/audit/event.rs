@@ -1,12 +1,13 @@
 //! An event's JSON.
 
-use keygate_core::access::question::Question;
 use keygate_core::access::{Answer, Endpoint, Obligation, RuleAnswer};
-use keygate_core::audit::{AuditEvent, DecisionRecord, Outcome, RecordedVerdict, Severity};
+use keygate_core::audit::{AuditEvent, DecisionRecord, Outcome, RecordedVerdict, Redirected, Severity};
 use keygate_core::error::Cause;
 use keygate_core::instance::{Instance, Instances};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+use super::bounds::Input;
 
 /// Looks up the HTTP status of a cause: `crate::status::status`.
 pub type StatusOf = fn(&Cause) -> u16;
@@ -83,6 +84,11 @@ impl<'a> EventLine<'a> {
             decision: event.decision.as_ref().map(|record| DecisionLine::new(record, record_input)),
         }
     }
+
+    /// What the rules were asked, as far as it stands in it.
+    pub(super) fn input(&self) -> Option<&Input<'a>> {
+        self.decision.as_ref()?.input.as_ref()
+    }
 }
 
 /// What the policy chain decided, and all that it takes to ask it again.
@@ -95,9 +101,11 @@ struct DecisionLine<'a> {
     at: String,
     generation: u64,
     rules: Vec<RuleLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<FirstLine<'a>>,
     notes: Vec<NoteLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'a Question>,
+    input: Option<Input<'a>>,
 }
 
 impl<'a> DecisionLine<'a> {
@@ -113,9 +121,24 @@ impl<'a> DecisionLine<'a> {
             at: record.at.to_rfc3339_three_digits(),
             generation: record.generation,
             rules: record.rules.iter().map(RuleLine::new).collect(),
+            first: record.redirected.as_ref().map(FirstLine::new),
             notes: record.notes.iter().map(|note| NoteLine { rule: &note.rule, note: &note.text }).collect(),
-            input: record_input.then_some(&*record.question),
+            input: record_input.then(|| Input::from(&*record.question)),
         }
+    }
+}
+
+/// What was said before a rule put the new key into another ring.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FirstLine<'a> {
+    key_ring: Option<&'a str>,
+    rules: Vec<RuleLine<'a>>,
+}
+
+impl<'a> FirstLine<'a> {
+    fn new(first: &'a Redirected) -> Self {
+        Self { key_ring: first.named.as_deref(), rules: first.rules.iter().map(RuleLine::new).collect() }
     }
 }
 

@@ -12,13 +12,23 @@ use keygate_core::ports::{AuditError, AuditSink, BoxFuture};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use super::bounds::{LONGEST, line};
 use super::event::{EventLine, StatusOf};
 
-/// How much space is set aside ahead of the end of the file, in bytes.
+/// How much space is set aside ahead of what the requests in work need, in bytes: as often as this was written, more is.
 const AHEAD: u64 = 4 << 20;
 
-/// When less of it is left than this, in bytes, more is set aside: it is for the events of all requests in work.
-const MARGIN: u64 = AHEAD / 2;
+/// Events of what nobody asked for, which is in work beside the requests.
+const BY_ITSELF: usize = 16;
+
+/// How many requests are in work at once, if nothing else is said.
+const REQUESTS: usize = 256;
+
+/// The space that so many requests in work need for their events, in bytes. One that takes too long has two: that it took too
+/// long, and, when it is done, that it is.
+const fn margin(requests: usize) -> u64 {
+    (requests.saturating_mul(2).saturating_add(BY_ITSELF) as u64).saturating_mul(LONGEST as u64)
+}
 
 /// The most that is kept to be written later, in bytes. What is beyond was not done, or its answer said so.
 const MOST_OWED: usize = 1 << 20;
@@ -77,6 +87,14 @@ impl FileAudit {
         open(path, false).map(drop)
     }
 
+    /// Says how many requests are in work at once: there is always space for the events of as many.
+    #[must_use]
+    pub fn with_requests(self, requests: usize) -> Self {
+        let mut lines = self.file.into_inner().unwrap_or_else(PoisonError::into_inner);
+        lines.margin = margin(requests);
+        Self { file: Mutex::new(lines), ..self }
+    }
+
     fn lines(&self) -> MutexGuard<'_, Lines<File>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,8 +116,8 @@ impl AuditSink for FileAudit {
 
     fn record<'a>(&'a self, event: &'a AuditEvent) -> BoxFuture<'a, Result<(), AuditError>> {
         Box::pin(async move {
-            let line = EventLine::new(event, &self.instances, self.status_of, self.record_input);
-            let line = serde_json::to_string(&line).map_err(|error| AuditError(error.to_string()))?;
+            let event = EventLine::new(event, &self.instances, self.status_of, self.record_input);
+            let line = line(&event).map_err(|error| AuditError(error.to_string()))?;
             // An append to the page cache takes microseconds: less than handing it to another thread would.
             self.lines().append(line.as_bytes()).map_err(|error| audit_error(&error))
         })
@@ -139,20 +157,23 @@ struct Lines<W> {
     owed: Vec<u8>,
     /// How much of what was set aside is left, in bytes.
     left: u64,
+    /// When less is left than this, in bytes, more is set aside: it is for the events of all requests in work.
+    margin: u64,
 }
 
 impl<W: Sink> Lines<W> {
     /// On a file that ends in the middle of a line, or not. Such a line is ended first, so that it spoils itself only.
     fn new(out: W, torn: bool) -> Self {
-        Self { out, owed: if torn { vec![b'\n'] } else { Vec::new() }, left: 0 }
+        Self { out, owed: if torn { vec![b'\n'] } else { Vec::new() }, left: 0, margin: margin(REQUESTS) }
     }
 
     /// Makes sure that lines can be written: pays what is owed, and sets space aside.
     fn reserve(&mut self) -> io::Result<()> {
         self.pay()?;
-        if self.left < MARGIN {
-            self.out.set_aside(AHEAD)?;
-            self.left = AHEAD;
+        if self.left < self.margin {
+            let space = self.margin.saturating_add(AHEAD);
+            self.out.set_aside(space)?;
+            self.left = space;
         }
         Ok(())
     }

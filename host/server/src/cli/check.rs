@@ -11,6 +11,7 @@ use crate::app::{audit_problem, manifest, runtime, signing_key_problem, store_pr
 use crate::audit::FileAudit;
 use crate::config::{Config, Environment, Flags, RuntimeParams, Source, load};
 use crate::files::PrivateFileError;
+use crate::gaps;
 use crate::iam::{SigningKey, SigningKeyError};
 use crate::problem::{Problem, Problems};
 
@@ -102,6 +103,7 @@ async fn plugins(config: &Config, problems: &mut Vec<Problem>) {
     match runtime.load(&manifest).await {
         Err(errors) => problems.extend(errors.into_iter().map(Problem::from)),
         Ok(generation) => {
+            gaps::warn(&manifest, &config.instances);
             runtime.activate(generation);
             for (backend, answer) in runtime.probe().await {
                 if let Err(error) = answer {

@@ -5,6 +5,7 @@ mod new_key;
 mod plugin;
 mod policy;
 mod serve;
+mod terminal;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

@@ -42,7 +42,7 @@ pub(super) enum PolicyCommand {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["audit", "question"])))]
 pub(super) struct ExplainArgs {
-    /// Audit events, a line of JSON each, or one event; - is stdin. Of several, the last, if nothing else is said.
+    /// Audit events, a line of JSON each, or one event; - is stdin. Of several, the last with a decision, if nothing else is said.
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
     /// The last event with this correlation id.

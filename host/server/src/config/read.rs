@@ -1,19 +1,29 @@
 //! Merging: file, then environment, then flags.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use config::{Config, File, FileFormat, Value, ValueKind};
 
 use super::tree::Tree;
 use super::{Environment, Flags, Source};
+use crate::files::open_regular;
 use crate::problem::Problem;
 
 /// How the names of the gateway's own variables begin.
 const PREFIX: &str = "KEYGATE__";
 
 /// Lists: a variable cannot say which entry it means.
-const LISTS: &[&str] =
-    &["instances", "secrets", "plugins", "backends", "iam.identities", "policy.chain", "server.trusted_proxies"];
+const LISTS: &[&str] = &[
+    "instances",
+    "secrets",
+    "plugins",
+    "backends",
+    "trusted_keys",
+    "iam.identities",
+    "policy.chain",
+    "server.trusted_proxies",
+];
 
 /// Reads and merges. `None` if there is nothing to go on with.
 pub(super) fn read(
@@ -26,7 +36,7 @@ pub(super) fn read(
     let env = ours(environment, &mut variables, problems);
     let mut builder = Config::builder();
     builder = match source {
-        Source::File(file) => match std::fs::read_to_string(file) {
+        Source::File(file) => match open_regular(file).and_then(io::read_to_string) {
             Ok(text) => match syntax(&text) {
                 Ok(()) => builder.add_source(File::from_str(&text, FileFormat::Toml)),
                 Err(error) => {

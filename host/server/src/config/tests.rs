@@ -6,6 +6,8 @@ use keygate_runtime::manifest::KeySource;
 use super::*;
 
 mod chain;
+mod doors;
+mod shipped;
 
 const GOOD: &str = r#"
 [server]
@@ -86,7 +88,7 @@ fn wrong(text: &str, environment: &[(&str, &str)]) -> (String, String, String) {
     let mut problems = load_text(text, environment).problems;
     assert_eq!(problems.len(), 1, "{problems:#?}");
     let problem = problems.remove(0);
-    (problem.at.unwrap_or_default(), problem.problem, problem.mend)
+    (problem.at.unwrap_or_default().into(), problem.problem, problem.mend)
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn everything_that_is_wrong_is_found_in_one_run() {
         .replace("name = \"Ann\"", "nam = \"Ann\"")
         .replace("region = \"us-south\"", "");
     let loaded = load_text(&text, &[("KEYGATE__STORE__PAHT", "x")]);
-    let mut places: Vec<_> = loaded.problems.iter().map(|p| p.at.clone().unwrap()).collect();
+    let mut places: Vec<_> = loaded.problems.iter().map(|p| String::from(p.at.clone().unwrap())).collect();
     places.sort();
     assert_eq!(
         places,
@@ -228,7 +230,12 @@ fn a_slip_in_a_variable_does_not_pass_in_silence() {
         let (_, problem, _) = wrong(GOOD, &[(name, "1s")]);
         assert!(problem.contains(name), "{problem}");
     }
-    for name in ["KEYGATE__PLUGINS__0__FILE", "KEYGATE__POLICY__CHAIN", "KEYGATE__IAM__IDENTITIES__0__ID"] {
+    for name in [
+        "KEYGATE__PLUGINS__0__FILE",
+        "KEYGATE__POLICY__CHAIN",
+        "KEYGATE__IAM__IDENTITIES__0__ID",
+        "KEYGATE__TRUSTED_KEYS__0__NAME",
+    ] {
         let (_, problem, _) = wrong(GOOD, &[(name, "x")]);
         assert!(problem.contains("list"), "{problem}");
     }
@@ -350,129 +357,6 @@ fn a_missing_or_broken_file_is_one_problem() {
     assert!(loaded.config.is_none());
     assert_eq!(loaded.problems.len(), 1);
     assert!(loaded.problems[0].problem.contains("line 2, column "), "{:?}", loaded.problems);
-}
-
-/// The configuration that is shipped.
-fn shipped() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins.toml")
-}
-
-#[test]
-fn the_doors_come_out_typed() {
-    let server = |more: &str| good(&GOOD.replace("[server]", &format!("[server]\n{more}")), &[]).server;
-    let plain = server("");
-    assert_eq!((plain.private_listen, plain.private_port), (None, None));
-    assert_eq!(plain.trusted_proxies, []);
-    assert_eq!(plain.client_address_header, "x-forwarded-for");
-    let doors = server(
-        r#"
-private_listen = "127.0.0.1:9001"
-private_port = 443
-trusted_proxies = ["10.0.0.0/8", " 2001:db8::/32", "192.0.2.1"]
-client_address_header = "X-Real-IP"
-"#,
-    );
-    assert_eq!(doors.private_listen.unwrap().port(), 9001);
-    assert_eq!(doors.private_port, Some(443));
-    let networks: Vec<_> = doors.trusted_proxies.iter().map(ToString::to_string).collect();
-    assert_eq!(networks, ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]);
-    assert_eq!(doors.client_address_header, "x-real-ip");
-    assert_eq!(good(&GOOD.replace("[limits]", "[limits]\nrate_limit = 50"), &[]).rate_limit, 50);
-}
-
-#[test]
-fn doors_that_would_not_be_what_was_meant_are_refused() {
-    for (more, at, words) in [
-        ("private_port = 443", "server.private_port", "private_listen"),
-        ("private_listen = \"127.0.0.1:1\"\nprivate_port = 0", "server.private_port", "1 to 65535"),
-        ("private_listen = \"nowhere\"", "server.private_listen", ""),
-        ("trusted_proxies = [\"10.0.0.0/8\", \"proxy.example.com\"]", "server.trusted_proxies[1]", "CIDR"),
-        ("trusted_proxies = [\"10.0.0.0/33\"]", "server.trusted_proxies[0]", "CIDR"),
-        ("trusted_proxies = [\"0.0.0.0/0\"]", "server.trusted_proxies[0]", "own networks"),
-        ("trusted_proxies = [\"::/0\"]", "server.trusted_proxies[0]", "own networks"),
-        ("trusted_proxies = [\"::ffff:10.0.0.0/104\"]", "server.trusted_proxies[0]", "as IPv4"),
-        ("client_address_header = \"no name\"", "server.client_address_header", "X-Forwarded-For"),
-        ("client_address_header = \"Forwarded\"", "server.client_address_header", "plain addresses"),
-    ] {
-        let (found, _, mend) = wrong(&GOOD.replace("[server]", &format!("[server]\n{more}")), &[]);
-        assert_eq!(found, at, "{more}");
-        assert!(mend.contains(words), "{more}: {mend}");
-    }
-    let (at, _, mend) = wrong(&GOOD.replace("[limits]", "[limits]\nrate_limit = 1000001"), &[]);
-    assert_eq!(at, "limits.rate_limit");
-    assert!(mend.contains("0 for no limit"), "{mend}");
-    let (at, ..) = wrong(GOOD, &[("KEYGATE__SERVER__TRUSTED_PROXIES", "10.0.0.0/8")]);
-    assert_eq!(at, "server.trusted_proxies");
-}
-
-#[test]
-fn the_shipped_configuration_is_without_a_problem_and_its_defaults_are_the_defaults() {
-    let read = |file: PathBuf| {
-        let loaded = load(&Source::File(file), &Environment::new(), &Flags::default());
-        assert_eq!(loaded.problems, []);
-        loaded.config.unwrap()
-    };
-    let config = read(shipped());
-    // What is commented out with a value is what holds without it.
-    let mut text = String::new();
-    let mut section = String::new();
-    for line in std::fs::read_to_string(shipped()).unwrap().lines() {
-        // The example of a trusted key is no default of the section before it.
-        if line.starts_with('[') || line == "#[[trusted_keys]]" {
-            section = line.to_owned();
-        }
-        let scalar = ["[server]", "[store]", "[audit]", "[iam]", "[limits]", "[runtime]"].contains(&section.as_str());
-        match line.strip_prefix('#') {
-            Some(default) if scalar && default.starts_with(|c: char| c.is_ascii_lowercase()) => text.push_str(default),
-            _ => text.push_str(line),
-        }
-        text.push('\n');
-    }
-    let text = text.replace("#[[iam.identities]]", "");
-    // The examples of identities are no defaults.
-    let (before, after) = text.split_once("\nid = \"IBMid-1\"").unwrap();
-    let (_, after) = after.split_once("key_ring = \"default\" }]").unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("plugins.toml");
-    std::fs::write(&file, format!("{before}{after}")).unwrap();
-    let spelled = read(file);
-    assert_eq!(spelled.server, config.server);
-    assert_eq!(spelled.limits, config.limits);
-    assert_eq!(spelled.iam.issuer, config.iam.issuer);
-    assert_eq!(spelled.iam.token_lifetime, config.iam.token_lifetime);
-    assert_eq!(spelled.iam.signing_key_file.file_name(), config.iam.signing_key_file.file_name());
-    let runtime = keygate_runtime::RuntimeConfig::default();
-    assert_eq!(spelled.runtime.max_sandboxes, Some(runtime.max_sandboxes));
-    assert_eq!(spelled.runtime.max_memory, Some(runtime.max_memory));
-    assert_eq!(spelled.runtime.admission_wait, Some(runtime.admission_wait));
-}
-
-#[test]
-fn the_shipped_configuration_explains_every_key_there_is() {
-    let text = std::fs::read_to_string(shipped()).unwrap();
-    // An unknown key is answered with all known ones.
-    for (good, section) in [
-        ("[server]", "server"),
-        ("[limits]", "limits"),
-        ("[iam]", "iam"),
-        ("[[iam.identities]]", "identity"),
-        ("[[instances]]", "instance"),
-        ("[[secrets]]", "secret"),
-        ("[[secrets.versions]]", "version"),
-        ("[[backends]]", "backend"),
-        ("[policy]", "policy"),
-    ] {
-        let (_, _, mend) = wrong(&GOOD.replacen(good, &format!("{good}\nqqq = 1"), 1), &[]);
-        let known = mend.split_once("(known here: ").unwrap().1.trim_end_matches(')');
-        assert!(!known.is_empty());
-        for key in known.split(", ") {
-            let explained = text.lines().any(|line| {
-                let line = line.trim_start_matches(['#', ' ']);
-                line.strip_prefix(key).is_some_and(|rest| rest.starts_with([' ', '=']))
-            });
-            assert!(explained || key == "identities" || key == "versions", "{section}: `{key}` is not in plugins.toml");
-        }
-    }
 }
 
 #[test]

@@ -130,7 +130,14 @@ where
 pub(super) async fn refuse(app: &App, intake: &Intake, event: &str, action: Option<Action>, error: Error) -> Response {
     let severity = action.map_or(Severity::Normal, Severity::of);
     let event = intake.event(app, event, severity, Outcome::Failure(error.cause()));
-    let error = match (app.gateway.audit.record(&event).await, error) {
+    // Nothing was set aside for it, and it may not have what was set aside for those that are in work. Where one of them was
+    // too slow, this event has its place.
+    let reserved = if matches!(error, Error::Unfinished) { Ok(()) } else { app.gateway.audit.reserve() };
+    let recorded = match reserved {
+        Ok(()) => app.gateway.audit.record(&event).await,
+        Err(full) => Err(full),
+    };
+    let error = match (recorded, error) {
         (Ok(()), error) => error,
         // Of this one nobody may say that nothing was done.
         (Err(lost), Error::Unfinished) => Error::Unrecorded(lost.0),

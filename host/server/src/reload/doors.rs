@@ -1,11 +1,13 @@
 //! The doors that are no requests: the signal, and the look at the files.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::watch as channel;
+use tokio::time::Instant;
 
-use super::Door;
 use super::watch::Watch;
+use super::{Came, Door};
 use crate::app::App;
 use crate::background::{guarded, unless_stopped};
 use crate::shutdown::Hangups;
@@ -41,8 +43,9 @@ async fn listen(app: Weak<App>, mut hangups: Hangups, mut stopped: channel::Rece
     }
 }
 
-/// Reloads when files have changed.
+/// Reloads when files have changed, and when something was in the way the last time that may be gone.
 async fn look(app: Weak<App>, mut watch: Watch, mut stopped: channel::Receiver<()>) {
+    let mut again = Again::default();
     loop {
         if unless_stopped(tokio::time::sleep(watch.every()), &mut stopped).await.is_none() {
             return;
@@ -59,19 +62,59 @@ async fn look(app: Weak<App>, mut watch: Watch, mut stopped: channel::Receiver<(
                 return;
             }
         };
-        if !has_changed {
+        if !has_changed && !again.is_due(Instant::now()) {
             continue;
         }
         let Some(app) = app.upgrade() else { return };
         match unless_stopped(guarded("reload", reload(app, Door::Watch)), &mut stopped).await {
             None => return,
-            Some(Some(true)) => {}
+            Some(Some(Some(Came::Done))) => again = Again::default(),
+            Some(Some(Some(Came::Later))) => again.later(Instant::now()),
             // It could not be recorded, so nothing was done: once more at the next look.
             Some(_) => watch.put_back(),
         }
     }
 }
 
-async fn reload(app: Arc<App>, door: Door) -> bool {
-    app.reload_by_itself(door).await.is_ok()
+/// What came of it; `None` where it could not be recorded.
+async fn reload(app: Arc<App>, door: Door) -> Option<Came> {
+    app.reload_by_itself(door).await.ok()
+}
+
+/// How long after a reload that something was in the way of it is tried again: the first time, and at most.
+const FIRST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+/// When to try again, with nothing changed: each time after twice as long.
+#[derive(Default)]
+struct Again(Option<(Instant, Duration)>);
+
+impl Again {
+    fn is_due(&self, now: Instant) -> bool {
+        self.0.is_some_and(|(at, _)| at <= now)
+    }
+
+    fn later(&mut self, now: Instant) {
+        let wait = self.0.map_or(FIRST, |(_, wait)| (wait * 2).min(LONGEST));
+        self.0 = Some((now + wait, wait));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_the_way_is_waited_for_longer_and_longer() {
+        let (mut again, mut now) = (Again::default(), Instant::now());
+        assert!(!again.is_due(now + LONGEST));
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            again.later(now);
+            let wait = (0..).map(|n| FIRST * n).find(|wait| again.is_due(now + *wait)).unwrap();
+            waits.push(wait.as_secs());
+            now += wait;
+        }
+        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    }
 }

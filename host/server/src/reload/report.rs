@@ -23,6 +23,8 @@ pub struct Report {
     pub at: Timestamp,
     /// The last reload, if it was refused. The configuration is then not what the gateway works by.
     pub last_refused: Option<Refusal>,
+    /// Since when a reload is under way, where one is.
+    pub under_way: Option<Timestamp>,
 }
 
 /// A reload that was refused.
@@ -73,7 +75,7 @@ fn texts(problems: &[Problem]) -> impl Iterator<Item = String> {
 }
 
 /// A text on one line, of so many bytes at most.
-pub(crate) fn line(text: &str, most: usize) -> String {
+fn line(text: &str, most: usize) -> String {
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.retain(|c| !c.is_control());
     if line.len() > most {

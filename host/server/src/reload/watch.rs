@@ -5,16 +5,18 @@
 //! is put in place by renaming a directory. A look costs a `stat` a file; what is read is read when that shows a change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
+use keygate_runtime::manifest::SettingsFiles;
 use serde_json::Value;
 
 use super::Origin;
 use crate::config::Source;
+use crate::files::open_regular;
 
 /// The lists of the configuration whose entries name files.
 const LISTS: [&str; 2] = ["plugins", "trusted_keys"];
@@ -67,12 +69,13 @@ impl Watch {
 }
 
 /// The files that a configuration is made from: itself, and every `file`, `..._file` and `..._files` in the entries of the
-/// lists, settings and all; and the signature that may be beside each.
+/// lists, settings and all; the signature that may be beside each component; and what `settings_files` means now, so that a
+/// file that a pattern begins to fit, or that goes, is a change as well.
 fn files(source: &Source) -> Option<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
     match source {
         Source::File(file) => {
-            let tree: toml::Table = fs::read_to_string(file).ok()?.parse().ok()?;
+            let tree: toml::Table = text(file)?.parse().ok()?;
             let tree = serde_json::to_value(tree).ok()?;
             let base = file.parent().unwrap_or(Path::new(""));
             LISTS.iter().filter_map(|list| tree.get(list)).for_each(|entries| gather(entries, base, &mut files));
@@ -89,6 +92,10 @@ fn gather(value: &Value, base: &Path, files: &mut BTreeSet<PathBuf>) {
     match value {
         Value::Object(table) => {
             for (key, value) in table {
+                if key == SETTINGS_FILES {
+                    files.extend(settings_files(value, base).paths());
+                    continue;
+                }
                 if key == "file" || key.ends_with("_file") || key.ends_with("_files") {
                     let one = value.as_str().into_iter();
                     let many = value.as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -103,6 +110,21 @@ fn gather(value: &Value, base: &Path, files: &mut BTreeSet<PathBuf>) {
         Value::Array(values) => values.iter().for_each(|value| gather(value, base, files)),
         _ => {}
     }
+}
+
+/// The key whose value names files by patterns, as the loader follows them.
+const SETTINGS_FILES: &str = "settings_files";
+
+/// As much of it as makes sense; what does not is for the loader to refuse.
+fn settings_files(value: &Value, base: &Path) -> SettingsFiles {
+    let names =
+        |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let lists = value.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), names(value)));
+    SettingsFiles { base: base.to_owned(), lists: lists.collect() }
+}
+
+fn text(file: &Path) -> Option<String> {
+    io::read_to_string(open_regular(file).ok()?).ok()
 }
 
 /// What a look at a file shows.
@@ -142,7 +164,7 @@ fn see(file: &Path, before: Option<&Option<Seen>>) -> Option<Seen> {
         return Some(before.clone());
     }
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs::File::open(file).ok()?).ok()?;
+    hasher.update_reader(open_regular(file).ok()?).ok()?;
     Some(Seen { digest: hasher.finalize(), ..seen })
 }
 
@@ -239,6 +261,35 @@ mod tests {
         assert!(!watch.has_changed() && watch.has_changed());
         watch.put_back();
         assert!(watch.has_changed() && !watch.has_changed());
+    }
+
+    #[test]
+    fn rule_files_are_watched_as_they_are_written_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = dir.path().join("rules");
+        fs::create_dir(&rules).unwrap();
+        fs::write(rules.join("a.cedar"), "permit").unwrap();
+        fs::write(dir.path().join("one.txt"), "1").unwrap();
+        let entry = "[[plugins]]\nname = \"rules\"\nfile = \"rules.wasm\"\nworld = \"policy-rule\"\n\
+                     settings_files = { policies = [\"rules/*.cedar\"], lists = [\"one.txt\", \"none/*\"] }\n";
+        let config = dir.path().join("plugins.toml");
+        fs::write(&config, entry).unwrap();
+        let mut watch = watch(Source::File(config));
+        let mut told = || !watch.has_changed() && watch.has_changed();
+        assert!(!told(), "nothing happened");
+        fs::write(rules.join("a.cedar"), "forbid").unwrap();
+        assert!(told(), "one was edited");
+        fs::write(rules.join("b.cedar"), "forbid").unwrap();
+        assert!(told(), "a new one fits the pattern");
+        fs::write(rules.join("notes.md"), "about them").unwrap();
+        assert!(!told(), "no pattern fits that");
+        fs::write(dir.path().join("one.txt"), "2").unwrap();
+        assert!(told(), "one that is named without a pattern was edited");
+        fs::remove_file(rules.join("a.cedar")).unwrap();
+        assert!(told(), "one is gone");
+        fs::remove_dir_all(&rules).unwrap();
+        assert!(told(), "all are gone");
+        assert!(!told(), "nothing happened");
     }
 
     #[test]

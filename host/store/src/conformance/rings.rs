@@ -49,6 +49,7 @@ pub async fn there_are_so_many_rings_and_no_more(store: Arc<dyn KeyStore>) -> Ve
     same!(store.rings(instance(1)).await?, vec![], "the rings of a refused batch");
     store.commit(both).await?;
     same!(store.commit(insert("green", 2)?).await, Err(StoreError::RingQuota(2)), "a third");
+    same!(store.commit(insert("green", 1)?).await, Err(StoreError::RingQuota(1)), "where fewer may be by now");
     same!(store.commit(insert("red", 2)?).await, Err(StoreError::Conflict), "one that is there, where no more may be");
     let instead = [remove("red")?, insert("green", 2)?].concat();
     store.commit(instead).await?;

@@ -196,16 +196,18 @@ fn of_a_key_that_does_not_exist_only_what_is_not_about_it_applies() {
 #[test]
 fn obligations_come_with_what_is_allowed() {
     let policies =
-        "@obligation(\"max-data-bytes=100\") @obligation_note(\"audit-note=a\") permit (principal, action, resource);
-        @obligation(\"max-data-bytes=50\") permit (principal, action, resource);
+        "@obligation(\"max-data-bytes=100\") @obligation_note(\"audit-note=a\") permit (principal, action == Action::\"kms.secrets.wrap\", resource);
+        @obligation(\"max-data-bytes=50\") permit (principal, action == Action::\"kms.secrets.wrap\", resource);
         @obligation(\"audit-note=a\") permit (principal, action, resource);";
-    let Decision::Allow(obligations) = verdict(policies, &request(UNWRAP)).decision else { panic!("not allowed") };
+    let wrap = request("kms.secrets.wrap");
+    let Decision::Allow(obligations) = verdict(policies, &wrap).decision else { panic!("not allowed") };
     let expected = [("audit-note", "a"), ("max-data-bytes", "50")]
         .map(|(name, value)| Obligation { name: name.to_owned(), value: value.to_owned() });
     assert_eq!(obligations, expected);
-    let rings = "@obligation(\"new-key-ring=a\") permit (principal, action, resource);
-        @obligation(\"new-key-ring=b\") permit (principal, action, resource);";
-    assert!(configured(rings).evaluate(&request(UNWRAP)).unwrap_err().contains("two different rings"));
+    let rings =
+        "@obligation(\"new-key-ring=aa\") permit (principal, action == Action::\"kms.secrets.create\", resource);
+        @obligation(\"new-key-ring=bb\") permit (principal, action == Action::\"kms.secrets.create\", resource);";
+    assert!(configured(rings).evaluate(&request("kms.secrets.create")).unwrap_err().contains("two different rings"));
 }
 
 #[test]
@@ -231,11 +233,35 @@ fn every_action_of_the_rule_access_is_known() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("row(\"").or_else(|| line.trim().strip_prefix("services(\"")))
         .filter_map(|rest| rest.split_once('"').map(|(name, _)| format!("kms.{name}")))
-        .chain(["kms.secrets.patch".to_owned()])
+        .chain(["kms.secrets.patch".to_owned(), "keygate.plugins.reload".to_owned()])
         .collect();
     assert!(named.len() > 40);
     for action in named {
         assert!(crate::actions::ACTIONS.iter().any(|row| row.0 == action), "{action}");
     }
     assert!(crate::actions::ACTIONS.is_sorted_by_key(|row| row.0));
+}
+
+#[test]
+fn what_a_ring_forbids_holds_for_lists_across_all_rings() {
+    let forbid = "@reason(\"NO\") forbid (principal, action in Action::\"view\", resource in Ring::\"prod\");";
+    let permit = "permit (principal, action in Action::\"view\", resource in Ring::\"prod\");";
+    for (action, across) in [
+        ("kms.secrets.list", true),
+        ("kms.secrets.head", true),
+        ("kms.registrations.list", true),
+        ("kms.events.list", true),
+        // Nothing of a ring comes out.
+        ("kms.keyrings.list", false),
+        ("kms.instancepolicies.read", false),
+    ] {
+        let mut list = request(action);
+        (list.target.key, list.target.key_name, list.target.key_ring) = (None, None, None);
+        assert_eq!(decided(forbid, &list), if across { "NO" } else { "abstain" }, "{action}");
+        assert_eq!(decided(permit, &list), "abstain", "{action}");
+        list.target.key_ring = Some("test".to_owned());
+        assert_eq!(decided(forbid, &list), "abstain", "{action} of another ring");
+        list.target.key_ring = Some("prod".to_owned());
+        assert_eq!(decided(forbid, &list), "NO", "{action} of the ring itself");
+    }
 }

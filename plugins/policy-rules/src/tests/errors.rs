@@ -21,7 +21,7 @@ fn what_cannot_be_parsed_is_told_with_its_place() {
     refused("forbid (principal, action, resource)\nwhen { true }\n", "a.cedar:2:14", &["expected", "`;`"]);
     refused("\n  allow (principal, action, resource);", "a.cedar:2:3", &["allow", "permit"]);
     refused("permit (principal, action);", "a.cedar:1:26", &["resource"]);
-    refused("permit (principal, action, resource) when { principal.id = \"a\" };", "a.cedar:1:58", &["=="]);
+    refused("permit (principal, action, resource) when { principal.id = \"a\" };", "a.cedar:1:45", &["=="]);
 }
 
 #[test]
@@ -67,13 +67,33 @@ fn annotations_are_checked() {
     refused(&with("@kind(\"forbiden\")", "forbid"), "a.cedar:1:1", &["did you mean \"forbidden\"?"]);
     refused(&with("@message(\"\")", "forbid"), "a.cedar:1:1", &["512"]);
     refused(&with("@obligation(\"max-data-bytes=4k\")", "permit"), "a.cedar:1:1", &["number of bytes"]);
+    refused(&with("@obligation(\"max-data-bytes=04\")", "permit"), "a.cedar:1:1", &["zeros"]);
+    refused(&with("@obligation(\"new-key-ring=a b\")", "permit"), "a.cedar:1:1", &["a ring"]);
+    refused(&with("@obligation(\"new-key-tags=[\\\"a<b\\\"]\")", "permit"), "a.cedar:1:1", &["list of 1 to 30"]);
+    refused(&with("@obligation(\"audit-note=a\\nb\")", "permit"), "a.cedar:1:1", &["a line"]);
     refused(&with("@obligation(\"max-data-byte=4\")", "permit"), "a.cedar:1:1", &["did you mean `max-data-bytes`?"]);
     refused(&with("@obligation(\"audit-note=x\")", "forbid"), "a.cedar:1:1", &["forbids"]);
-    refused(&with("@obligation(\"new-key-tags=pci\")", "permit"), "a.cedar:1:1", &["list of texts"]);
+    refused(&with("@obligation(\"new-key-tags=pci\")", "permit"), "a.cedar:1:1", &["list of 1 to 30 texts"]);
     refused(&with("@id(\"\")", "permit"), "a.cedar:1:1", &["64"]);
     let twice = format!("{}\n{}", with("@id(\"a\")", "permit"), with("@id(\"a\")", "permit"));
     refused(&twice, "a.cedar:3:1", &["a.cedar:1:1"]);
-    configured(&with("@obligation_1(\"audit-note=a=b\") @obligation_2(\"new-key-tags=[\\\"pci\\\"]\")", "permit"));
+    configured(
+        "@obligation_1(\"audit-note=a=b\") @obligation_2(\"new-key-tags=[\\\"pci\\\"]\") \
+         permit (principal, action == Action::\"kms.secrets.create\", resource);",
+    );
+}
+
+#[test]
+fn an_obligation_is_only_for_what_it_can_be_kept_in() {
+    let with = |obligation: &str, actions: &str| {
+        format!("@obligation(\"{obligation}\")\npermit (principal, action{actions}, resource);")
+    };
+    refused(&with("max-data-bytes=1", ""), "a.cedar:1:1", &["keygate.plugins.reload", "kms.secrets.wrap"]);
+    let used = " in Action::\"use\"";
+    refused(&with("max-data-bytes=1", used), "a.cedar:1:1", &["kms.secrets.rewrap", "[Action::\"kms.secrets.create\""]);
+    refused(&with("new-key-ring=prod", " == Action::\"kms.secrets.rotate\""), "a.cedar:1:1", &["kms.secrets.rotate"]);
+    configured(&with("max-data-bytes=1", " == Action::\"kms.secrets.wrap\""));
+    configured(&with("audit-note=seen", ""));
 }
 
 #[test]

@@ -16,12 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use keygate::app::App;
+use keygate::app::{App, with_backends};
 use keygate::config::{Environment, Flags, load as load_config};
 use keygate::dev::Dev;
 use keygate::system::SystemClock;
-use keygate_core::import_token::ReadyPairs;
-use keygate_core::pipeline::Gateway;
 use tokio::net::TcpListener;
 
 use self::load::{Figures, Target, run};
@@ -111,18 +109,8 @@ async fn serve(data: &std::path::Path, native: bool) -> Served {
         Err(problems) => panic!("{problems}"),
     };
     if native {
-        let gateway = &app.gateway;
-        app.gateway = Arc::new(Gateway {
-            store: Arc::clone(&gateway.store),
-            backends: Arc::new(NativeBackends::new(&gateway.backends.names())),
-            gate: Arc::clone(&gateway.gate),
-            audit: Arc::clone(&gateway.audit),
-            clock: Arc::clone(&gateway.clock),
-            entropy: Arc::clone(&gateway.entropy),
-            instances: gateway.instances.clone(),
-            limits: gateway.limits.clone(),
-            import_keys: ReadyPairs::default(),
-        });
+        let backends = NativeBackends::new(&app.gateway.backends.names());
+        app.gateway = Arc::new(with_backends(&app.gateway, Arc::new(backends)));
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

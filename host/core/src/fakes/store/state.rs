@@ -171,7 +171,7 @@ impl State {
                 let rings = self.rings(ring.instance).count();
                 require(!ring.id.is_default() && self.rings(ring.instance).all(|other| other.id != ring.id))?;
                 if rings >= at_most {
-                    return Err(StoreError::RingQuota(rings));
+                    return Err(StoreError::RingQuota(at_most));
                 }
                 self.set(|state| &mut state.rings, (ring.instance, ring.id.clone()), Some(ring));
             }

@@ -191,6 +191,22 @@ fn a_backend_makes_one_pair_at_a_time_and_who_comes_meanwhile_comes_again() {
 }
 
 #[test]
+fn pairs_are_thrown_away_all_at_once_and_those_that_are_being_made_then_too() {
+    let world = World::new();
+    let pairs = &world.gateway.import_keys;
+    assert!(block_on(import_tokens::fill(&world.gateway, "fake")).unwrap());
+    let pair = pairs.take("fake").unwrap();
+    let making = pairs.make("fake").unwrap();
+    assert!(making.put(pair.clone()) && pairs.count("fake") == 1);
+    pairs.clear();
+    assert_eq!(pairs.count("fake"), 0);
+    assert!(!making.put(pair.clone()), "it was begun before");
+    assert_eq!(pairs.count("fake"), 0);
+    drop(making);
+    assert!(pairs.make("fake").unwrap().put(pair), "it was begun after");
+}
+
+#[test]
 fn the_rules_are_told_of_no_ring_because_the_token_is_the_whole_instances() {
     /// Lets in what names no ring.
     struct NoRing;
@@ -243,7 +259,12 @@ fn material_comes_under_a_token_until_that_expires_however_often_it_was_fetched(
         assert_eq!(key.bits, 256);
         assert!(world.wrap(&key, b"data key", &[]).is_ok());
     }
-    let facts = [("import-token", "true"), ("new-key.imported", "true"), ("new-key.kind", "root")];
+    let facts = [
+        ("import-token", "true"),
+        ("new-key.imported", "true"),
+        ("new-key.kind", "root"),
+        ("new-key.returned", "false"),
+    ];
     world.create(sealed(&token, &token.nonce)).unwrap();
     assert_eq!(world.gate.facts(), facts.map(|(name, value)| (name.to_owned(), value.to_owned())));
     world.clock.travel(Duration::from_secs(600));

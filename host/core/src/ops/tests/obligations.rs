@@ -1,5 +1,6 @@
 //! What rules oblige the host to, kept by every use case that can. The table of what can be kept where is the domain's own
-//! ([`Duty::actions`]); here each line of it is driven once, so that no use case forgets.
+//! ([`Duty::actions`]); here each line of it is driven once, so that no use case forgets. Notes
+//! are no use case's: the pipeline keeps them, of every action alike.
 
 use super::common::{DAY, by, fact};
 use super::*;
@@ -156,7 +157,7 @@ fn the_rules_are_asked_about_the_ring_that_one_of_them_puts_a_key_into() {
         let before = world.gate.asked().len();
         let created = create_either(&world, false, root("k"));
         let asked: Vec<_> = world.gate.asked().drain(before..).map(|question| question.target.key_ring).collect();
-        assert_eq!(asked, [None, Some("prod".to_owned())], "{inside:?}");
+        assert_eq!(asked, ["default", "prod"].map(|ring| Some(ring.to_owned())), "{inside:?}");
         match kept {
             Ok(ring) => assert_eq!(world.stored(&created.unwrap()).unwrap().ring.as_str(), ring, "{inside:?}"),
             Err(code) => assert_eq!(denial(created).1, code, "{inside:?}"),
@@ -164,6 +165,46 @@ fn the_rules_are_asked_about_the_ring_that_one_of_them_puts_a_key_into() {
         let event = world.audit.events().pop().unwrap();
         let question = &event.decision.as_ref().unwrap().question;
         assert_eq!(question.target.key_ring.as_deref(), Some("prod"), "the question that was decided is kept");
+        let first = event.decision.as_ref().unwrap().redirected.as_ref().unwrap();
+        assert_eq!(first.named.as_deref(), Some("default"), "and so is what was asked for");
+    }
+}
+
+#[test]
+fn what_the_first_allow_depended_on_holds_beside_what_the_second_does() {
+    let world = World::new();
+    ring(&world, "prod");
+    let outside = [PROD, SMALL, TAGS].map(owned).to_vec();
+    let inside = vec![owned(("inside", "new-key-tags", r#"["prod"]"#)), owned(("inside", "audit-note", "sorted"))];
+    world.gate.say(Script::Ring("prod", Box::new(Script::Oblige(inside)), Box::new(Script::Oblige(outside))));
+    too_large(create_either(&world, false, imported(&[1; 32])));
+    let key = create_either(&world, false, imported(&[1; 16])).unwrap();
+    let stored = world.stored(&key).unwrap();
+    assert_eq!((stored.ring.as_str(), stored.tags.as_slice()), ("prod", &texts(&["prod", "pci", "eu"])[..]));
+    let event = world.audit.events().pop().unwrap();
+    assert_eq!(event.decision.unwrap().notes, [Note { rule: "inside".into(), text: "sorted".into() }]);
+}
+
+#[test]
+fn rules_are_told_where_a_new_key_goes_and_whether_its_material_comes_out() {
+    let world = World::new();
+    let standard = |payload: bool, returned: bool| CreateKey {
+        kind: KeyKind::Standard,
+        payload: payload.then(|| plain(&[1; 16])).flatten(),
+        return_payload: returned,
+        ..root("k")
+    };
+    for (input, returned) in [
+        (root("k"), "false"),
+        (CreateKey { return_payload: true, ..root("k") }, "false"),
+        (standard(false, false), "false"),
+        (standard(false, true), "true"),
+        // The caller has it already.
+        (standard(true, true), "false"),
+    ] {
+        create_either(&world, false, input).unwrap();
+        assert_eq!(fact(&world.gate.facts(), "new-key.returned"), Some(returned));
+        assert_eq!(world.gate.asked().pop().unwrap().target.key_ring.as_deref(), Some("default"));
     }
 }
 

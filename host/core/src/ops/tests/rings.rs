@@ -126,7 +126,10 @@ fn the_chain_knows_which_ring_is_to_go_and_whether_by_force() {
     let world = World::new();
     make(&world, "prod").unwrap();
     remove(&world, "prod", true).unwrap();
-    assert_eq!(world.gate.facts(), [("force".to_owned(), "true".to_owned())]);
+    assert_eq!(
+        world.gate.facts(),
+        [("force", "true"), ("new-ring", "default")].map(|(a, b)| (a.to_owned(), b.to_owned()))
+    );
     let broken = Err(Error::refused(ReasonCode::InvalidQueryParam, "`force` is true or false"));
     let refused = block_on(rings::delete(&world.gateway, &cx(FIRST), "prod", broken));
     assert_eq!(code(refused), ReasonCode::InvalidQueryParam);

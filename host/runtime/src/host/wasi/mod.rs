@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `wasi:cli/environment` | no variables, no arguments, no directory |
 //! | `wasi:cli/stdin` | ends at once |
-//! | `wasi:cli/stdout`, `stderr` | lines in the plugin's log: `info` and `warn`, within the bounds of `keygate:host/log` |
+//! | `wasi:cli/stdout`, `stderr` | lines in the plugin's log: `info` and `warn` (a backend's `stderr`: `debug`), within the bounds of `keygate:host/log` |
 //! | `wasi:cli/terminal-*` | there is no terminal |
 //! | `wasi:cli/exit` | ends the call as a fault |
 //! | `wasi:clocks/wall-clock`, `monotonic-clock` | of a rule: the question's `now`, which does not move; of a backend: the gateway's clock |

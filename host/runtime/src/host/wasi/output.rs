@@ -68,10 +68,12 @@ impl State {
     }
 
     fn tell(&mut self, stream: u32, lines: Vec<String>) {
+        // Nobody chose what a traceback quotes: a backend's could be what it had at hand, which is key material.
+        let complains = if self.facts.world.is_backend() { Level::Debug } else { Level::Warn };
         for line in lines {
             if stream == super::STDERR {
                 self.spoken.complaint(&line);
-                log::emit(self, Level::Warn, &line, &[]);
+                log::emit(self, complains, &line, &[]);
             } else {
                 log::emit(self, Level::Info, &line, &[]);
             }
@@ -82,6 +84,20 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::kept_log::Log;
+    use crate::host::tests::{idle, idle_rule};
+
+    #[test]
+    fn what_a_backend_writes_to_its_standard_error_is_for_who_asks_for_it() {
+        for (mut store, complaint) in [(idle(), "DEBUG"), (idle_rule(), "WARN")] {
+            let log = Log::default();
+            tracing::subscriber::with_default(log.clone(), || {
+                store.data_mut().written(super::super::STDERR, b"material = 0xA5\n").unwrap();
+                store.data_mut().written(super::super::STDOUT, b"at work\n").unwrap();
+            });
+            assert_eq!(log.lines(), [format!("{complaint} x test material = 0xA5"), "INFO x test at work".to_owned()]);
+        }
+    }
 
     #[test]
     fn lines_are_put_together_from_what_is_written() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keygate_core::access::obligations::Note;
-use keygate_core::access::question::{NetworkFacts, Question};
+use keygate_core::access::question::{NetworkFacts, PolicyFacts, Question};
 use keygate_core::access::{Answer, Denial, DenialKind, Endpoint, Network, Obligation, RuleAnswer};
 use keygate_core::audit::{DecisionRecord, Initiator, Outcome, RecordedVerdict, Severity};
 use keygate_core::clock::Timestamp;
@@ -13,6 +13,7 @@ use keygate_core::error::{Error, ReasonCode};
 use keygate_core::instance::Instance;
 use serde_json::{Value, json};
 
+use super::super::bounds;
 use super::*;
 use crate::status::status;
 
@@ -68,6 +69,7 @@ fn event() -> AuditEvent {
             ],
             notes: vec![Note { rule: "night".to_owned(), text: "late".to_owned() }],
             question: Arc::new(Question { action: "kms.secrets.wrap".to_owned(), ..Question::default() }),
+            redirected: None,
         }),
         request: vec![("keyRingId", "default".to_owned())],
         response: vec![
@@ -310,25 +312,112 @@ fn what_is_owed_has_a_bound() {
 
 #[test]
 fn a_full_disk_shows_before_anything_is_done() {
-    let mut file = disk(AHEAD as usize + 100);
+    let space = (margin(REQUESTS) + AHEAD) as usize;
+    let mut file = disk(space + 100);
     file.reserve().unwrap();
     file.append(&[b'x'; 200]).unwrap();
     file.reserve().unwrap();
-    file.append(&vec![b'x'; MARGIN as usize]).unwrap();
+    file.append(&vec![b'x'; AHEAD as usize]).unwrap();
     assert!(file.reserve().is_err(), "what is left is for requests that are in work already");
     file.append(b"of one in work").unwrap();
-    file.out.room = 2 * AHEAD as usize;
+    file.out.room = 2 * space;
     file.reserve().unwrap();
+}
+
+/// An event of which everything that can be long is.
+fn huge(policy_attributes: usize) -> AuditEvent {
+    let attributes =
+        (0..policy_attributes).map(|n| ("allowed_ip".to_owned(), format!("2001:db8:{n:x}::/64"))).collect();
+    let mut question = Question { action: "kms.secrets.wrap".to_owned(), ..Question::default() };
+    question.target.instance_policies = vec![PolicyFacts { kind: "allowedIP".to_owned(), attributes }];
+    question.principal.id = "IBMid-1".to_owned();
+    let decision = event().decision.map(|record| DecisionRecord { question: Arc::new(question), ..record });
+    AuditEvent { decision, ..event() }
+}
+
+fn line_of(event: &AuditEvent) -> String {
+    bounds::line(&EventLine::new(event, &instances(), status, true)).unwrap()
+}
+
+#[tokio::test]
+async fn all_requests_in_work_have_room_for_the_longest_events_when_the_disk_is_full() {
+    let mut event = huge(60);
+    let record = event.decision.as_mut().unwrap();
+    let mut question = (*record.question).clone();
+    question.principal.attributes = (0..400).map(|n| (format!("{n}"), "x".repeat(60))).collect();
+    record.question = Arc::new(question);
+    let line = line_of(&event);
+    assert!(line.len() > LONGEST * 9 / 10 && line.len() < LONGEST, "as long as one can be: {}", line.len());
+    assert!(line.contains("\"input\":{\"request_id"), "and whole");
+
+    let requests = 32;
+    let mut file = disk((margin(requests) + AHEAD) as usize);
+    file.margin = margin(requests);
+    // As many requests come as are let in, while others end, until there is no room for one more.
+    let mut in_work = 0;
+    for _ in 0..10_000 {
+        if file.reserve().is_err() {
+            break;
+        }
+        in_work += 1;
+        if in_work == requests {
+            file.append(line.as_bytes()).unwrap();
+            in_work -= 1;
+        }
+    }
+    assert!(file.reserve().is_err() && in_work == requests - 1);
+    for _ in 0..2 * in_work {
+        file.append(line.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn an_event_is_never_longer_than_what_is_set_aside_for_it() {
+    // A long list of addresses is its number and its digest, which anybody can compute.
+    let cut: Value = serde_json::from_str(&line_of(&huge(1_000))).unwrap();
+    let policy = &cut["decision"]["input"]["target"]["instance_policies"][0];
+    let whole = huge(1_000).decision.unwrap().question;
+    let attributes = serde_json::to_string(&whole.target.instance_policies[0].attributes).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, attributes.as_bytes());
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(policy, &json!({"kind": "allowedIP", "count": 1_000, "sha256": digest}));
+    assert_eq!(cut["decision"]["input"]["principal"]["id"], "IBMid-1", "the rest is as it was");
+    let short: Value = serde_json::from_str(&line_of(&huge(64))).unwrap();
+    let read = serde_json::from_value::<Question>(short["decision"]["input"].clone()).unwrap();
+    assert_eq!(read, *huge(64).decision.unwrap().question, "a short one can be replayed");
+
+    // Who has thousands of roles has an event without the question, and the rest is whole.
+    let mut event = huge(1);
+    let record = event.decision.as_mut().unwrap();
+    let mut question = (*record.question).clone();
+    question.principal.assignments = vec![keygate_core::access::question::AssignmentFacts::default(); 3_000];
+    let text = serde_json::to_string(&question).unwrap();
+    record.question = Arc::new(question);
+    let line = line_of(&event);
+    let cut: Value = serde_json::from_str(&line).unwrap();
+    assert!(line.len() < LONGEST);
+    assert_eq!(cut["decision"]["input"]["cut"]["bytes"], text.len());
+    assert_eq!(cut["decision"]["rules"][1]["obligations"][0]["value"], "late");
+    assert!(cut.get("cut").is_none());
+
+    // And where anything else is long, it says so.
+    event.request_uri = "/\u{1}".repeat(30_000);
+    event.correlation_id = "c".repeat(100_000);
+    let line = line_of(&event);
+    let cut: Value = serde_json::from_str(&line).unwrap();
+    assert!(line.len() < LONGEST && cut["cut"]["bytes"].as_u64().unwrap() > 100_000, "{line}");
+    assert_eq!((&cut["outcome"], &cut["decision"]["verdict"]), (&json!("success"), &json!("allow")));
 }
 
 #[test]
 fn after_a_line_that_was_not_written_nothing_is_promised_until_it_is() {
-    let mut file = disk(2 * AHEAD as usize);
+    let room = 2 * (margin(REQUESTS) + AHEAD) as usize;
+    let mut file = disk(room);
     file.reserve().unwrap();
     file.out.room = 3;
     assert!(file.append(b"12345").is_err());
     assert!(file.reserve().is_err());
-    file.out.room = 2 * AHEAD as usize;
+    file.out.room = room;
     file.reserve().unwrap();
     assert_eq!(file.out.bytes, b"12345\n");
 }

@@ -12,6 +12,7 @@ use keygate_runtime::manifest::PluginManifest;
 use keygate_runtime::measure::{Bench, Count, Measured, Work};
 use serde_json::{Value, json};
 
+use super::super::terminal::plain;
 use super::BenchArgs;
 use super::cases::{self, RuleCases};
 use super::subject::{MadeUp, Subject, load_problems, manifest, services};
@@ -152,7 +153,11 @@ impl Call {
     fn tell(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self { function, runs, p50, p99, max, deadline, memory, memory_limit, .. } = self;
         let start = if self.snapshot { "starts configured, from a snapshot" } else { "is configured in every call" };
-        writeln!(out, "  {function}: {runs} calls, each in a fresh sandbox that {start}; answer: {}", self.answer)?;
+        writeln!(
+            out,
+            "  {function}: {runs} calls, each in a fresh sandbox that {start}; answer: {}",
+            plain(&self.answer)
+        )?;
         let share = p99.as_secs_f64() / deadline.as_secs_f64() * 100.0;
         writeln!(out, "    time          p50 {}  p99 {}  max {}", time(*p50), time(*p99), time(*max))?;
         writeln!(out, "                  p99 is {share:.2} % of the deadline of {}", time(*deadline))?;

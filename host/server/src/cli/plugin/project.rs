@@ -54,6 +54,9 @@ struct Contents {
     limits: Map<String, Value>,
     #[serde(default)]
     settings: Map<String, Value>,
+    /// As in `plugins.toml`: settings that stand in files of the project.
+    #[serde(default)]
+    settings_files: Map<String, Value>,
 }
 
 /// A project.
@@ -73,6 +76,7 @@ pub(super) struct Project {
     grants: Map<String, Value>,
     limits: Map<String, Value>,
     settings: Map<String, Value>,
+    settings_files: Map<String, Value>,
 }
 
 impl Project {
@@ -90,10 +94,11 @@ impl Project {
             ),
             Err(error) => return Err(error).context(file.display().to_string()),
         };
-        let Contents { name, world, lang, source, cases, grants, limits, settings } =
+        let Contents { name, world, lang, source, cases, grants, limits, settings, settings_files } =
             toml::from_str(&text).with_context(|| file.display().to_string())?;
         let cases = cases.map(|cases| dir.join(cases));
-        let project = Self { dir: dir.to_owned(), name, world, lang, cases, source, grants, limits, settings };
+        let dir = dir.to_owned();
+        let project = Self { dir, name, world, lang, cases, source, grants, limits, settings, settings_files };
         // What is wrong with the rest shows before anything is built.
         project.entry(&project.component(), None)?;
         Ok(project)
@@ -104,7 +109,8 @@ impl Project {
         let none = Map::new;
         let (dir, name, world) = (dir.to_owned(), name.to_owned(), world.to_owned());
         let (lang, cases, source) = (Lang::Rust, None, None);
-        Self { dir, name, world, lang, cases, source, grants: none(), limits: none(), settings: none() }
+        let (grants, limits, settings, settings_files) = (none(), none(), none(), none());
+        Self { dir, name, world, lang, cases, source, grants, limits, settings, settings_files }
     }
 
     /// Adds a grant: its name, or `secrets=NAME`. Whether there is such a grant shows when the entry is read.
@@ -160,7 +166,9 @@ impl Project {
         component: &Path,
         settings: Option<&Map<String, Value>>,
     ) -> Result<PluginManifest, Problems> {
-        entry(&self.value(component, settings.unwrap_or(&self.settings)))
+        let base = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        PluginManifest::parse(&self.value(component, settings.unwrap_or(&self.settings)), &base)
+            .map_err(|errors| Problems(errors.into_iter().map(Problem::from).collect()))
     }
 
     /// A rule as dev mode loads it, with the project's own settings.
@@ -174,25 +182,27 @@ impl Project {
                 self.name
             );
         }
-        Ok(self.value(&self.component(), &self.settings))
+        let mut value = self.value(&self.component(), &self.settings);
+        // The configuration of dev mode is somewhere else.
+        let base = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        for files in value["settings_files"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+            for file in files.as_array_mut().into_iter().flatten() {
+                if let Some(name) = file.as_str() {
+                    *file = base.join(name).to_string_lossy().into();
+                }
+            }
+        }
+        Ok(value)
     }
 
     fn value(&self, component: &Path, settings: &Map<String, Value>) -> Value {
-        let Self { name, world, grants, limits, .. } = self;
+        let Self { name, world, grants, limits, settings_files, .. } = self;
         let file = std::path::absolute(component).unwrap_or_else(|_| component.to_owned());
         json!({
             "name": name, "file": file, "world": world, "grants": grants, "limits": limits, "settings": settings,
+            "settings_files": settings_files,
         })
     }
-}
-
-/// Reads an entry as the gateway does.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub(super) fn entry(value: &Value) -> Result<PluginManifest, Problems> {
-    PluginManifest::parse(value, Path::new(""))
-        .map_err(|errors| Problems(errors.into_iter().map(Problem::from).collect()))
 }
 
 #[cfg(test)]
@@ -216,6 +226,21 @@ mod tests {
         let entry = project.entry(Path::new("/x.wasm"), Some(&settings)).unwrap();
         assert_eq!((entry.limits.memory, entry.grants.log), (64 << 20, true));
         assert_eq!(entry.settings, json!({"a": 1}));
+    }
+
+    #[test]
+    fn files_of_settings_are_the_projects() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "name = \"x\"\nworld = \"policy-rule\"\nlang = \"rust\"\nsettings_files = { policies = [\"r/*.cedar\"] }";
+        fs::create_dir(dir.path().join("r")).unwrap();
+        for (file, text) in [(FILE, text), ("r/a.cedar", "")] {
+            fs::write(dir.path().join(file), text).unwrap();
+        }
+        let project = Project::read(dir.path()).unwrap();
+        let read = project.entry(Path::new("/x.wasm"), None).unwrap().settings_files.paths();
+        assert_eq!(read.into_iter().collect::<Vec<_>>(), [dir.path().join("r/a.cedar")]);
+        let dev = project.rule().unwrap();
+        assert_eq!(dev["settings_files"]["policies"][0], dir.path().join("r/*.cedar").to_str().unwrap());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -15,7 +15,7 @@ use crate::system::OsEntropy;
 
 /// Makes a pair of keys. Overwrites nothing.
 pub(super) fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
-    let public = args.private.with_extension("pub.pem");
+    let public = public_path(&args.private);
     anyhow::ensure!(!public.exists(), "{} is there already; name another file", public.display());
     let key = signature::generate(&OsEntropy)?;
     let mut file = OpenOptions::new()
@@ -29,9 +29,21 @@ pub(super) fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}  the private key: keep it from everybody", args.private.display())?;
     writeln!(out, "{}  the public key: for the gateway's plugins.toml, as", public.display())?;
-    let name = args.private.file_stem().and_then(|stem| stem.to_str()).unwrap_or("me");
+    let name = base_name(&args.private);
     writeln!(out, "\n    [[trusted_keys]]\n    name = \"{name}\"\n    public_key_file = \"{}\"", public.display())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the public key of a private one goes: `release-1.2.pub.pem` for `release-1.2.pem`, `release-1.2.pub.pem` for
+/// `release-1.2` as well.
+fn public_path(private: &Path) -> PathBuf {
+    private.with_file_name(format!("{}.pub.pem", base_name(private)))
+}
+
+/// A file's name without `.pem`, and with any other dots in it.
+fn base_name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(".pem").unwrap_or(&name).to_owned()
 }
 
 /// Signs a component.
@@ -66,6 +78,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn the_public_key_is_beside_the_private_one_under_its_whole_name() {
+        for (private, public) in [
+            ("keys/me.pem", "keys/me.pub.pem"),
+            ("release-1.2", "release-1.2.pub.pem"),
+            ("release-1.2.pem", "release-1.2.pub.pem"),
+            ("me.key", "me.key.pub.pem"),
+        ] {
+            assert_eq!(public_path(Path::new(private)), Path::new(public));
+        }
+    }
 
     #[test]
     fn what_is_signed_with_a_new_key_is_verified_until_it_is_changed() {

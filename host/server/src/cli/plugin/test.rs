@@ -11,6 +11,7 @@ use keygate_runtime::Runtime;
 use keygate_runtime::manifest::PluginManifest;
 use serde_json::{Value, json};
 
+use super::super::terminal::plain;
 use super::TestArgs;
 use super::cases::{self, Got, RuleCases};
 use super::round_trip::{self, BackendCases};
@@ -92,9 +93,10 @@ fn tell(plugin: &str, file: &Path, outcomes: &[Outcome], out: &mut dyn Write) ->
     writeln!(out, "{plugin}: {}", file.display())?;
     let width = outcomes.iter().map(|outcome| outcome.name.chars().count()).max().unwrap_or_default();
     for Outcome { name, got, problem, took, .. } in outcomes {
+        let (name, got) = (plain(name), plain(got));
         match problem {
             None => writeln!(out, "  ok    {name:width$}  {got}  ({})", time(*took))?,
-            Some(problem) => writeln!(out, "  FAIL  {name}\n        {problem}")?,
+            Some(problem) => writeln!(out, "  FAIL  {name}\n        {}", plain(problem))?,
         }
     }
     let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some()).count();

@@ -3,9 +3,12 @@
 use std::io::BufRead;
 
 use anyhow::Context as _;
+use keygate_core::access::Obligation;
 use keygate_core::access::question::Question;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::super::terminal::plain;
 
 /// Which event of many.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +17,7 @@ pub(super) enum Which<'a> {
     CorrelationId(&'a str),
     /// The one in this line; the first is 1.
     Line(u64),
-    /// The last.
+    /// The last with a decision.
     Last,
 }
 
@@ -42,6 +45,49 @@ pub(super) struct Recorded {
     pub(super) generation: Option<u64>,
     #[serde(default)]
     pub(super) rules: Vec<RecordedRule>,
+    /// What was said before the rules put the new key into another ring.
+    #[serde(default)]
+    pub(super) first: Option<First>,
+}
+
+/// An answer after which the rules were asked again, about another ring.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct First {
+    /// The ring that the request named.
+    #[serde(default)]
+    pub(super) key_ring: Option<String>,
+    pub(super) rules: Vec<RecordedRule>,
+}
+
+impl Recorded {
+    /// What the first answer made its allow depend on, where there was one. It holds beside what the second one says.
+    pub(super) fn conditions_before(&self) -> Vec<Obligation> {
+        self.first.as_ref().map(|first| conditions(&first.rules)).unwrap_or_default()
+    }
+
+    /// What the allow depended on.
+    pub(super) fn conditions(&self) -> Vec<Obligation> {
+        unite(conditions(&self.rules), self.conditions_before())
+    }
+}
+
+/// Puts conditions together as the gateway does.
+pub(super) fn unite(mut all: Vec<Obligation>, before: Vec<Obligation>) -> Vec<Obligation> {
+    for obligation in before {
+        if !all.contains(&obligation) {
+            all.push(obligation);
+        }
+    }
+    all
+}
+
+fn conditions(rules: &[RecordedRule]) -> Vec<Obligation> {
+    let counted = rules.iter().filter(|rule| rule.mode == "enforce" && rule.answer == "allow");
+    let obliged = counted.flat_map(|rule| rule.obligations.iter().map(move |duty| (rule, duty)));
+    obliged
+        .map(|(rule, duty)| Obligation { rule: rule.rule.clone(), name: duty.name.clone(), value: duty.value.clone() })
+        .collect()
 }
 
 /// What one rule said then.
@@ -81,7 +127,15 @@ pub(super) struct Picked {
 impl Picked {
     /// What was asked then.
     pub(super) fn question(&self) -> anyhow::Result<Question> {
-        match self.event.decision.get("input") {
+        let input = self.event.decision.get("input");
+        if let Some(missing) = input.and_then(missing) {
+            anyhow::bail!(
+                "line {}: {missing}. To ask all the same, put the question together in a file, from `decision.input` and what is \
+                 missing in it, and give it with --question",
+                self.line
+            );
+        }
+        match input {
             Some(input) => question(&input.to_string()).context("`decision.input`"),
             None => anyhow::bail!(
                 "line {}: the event has no `decision.input`, so `audit.record_input` was off when it was made; set it to \
@@ -90,6 +144,23 @@ impl Picked {
             ),
         }
     }
+}
+
+/// What was too long to stand in an event, where anything was.
+fn missing(input: &Value) -> Option<String> {
+    if let Some(cut) = input.get("cut") {
+        let bytes = &cut["bytes"];
+        return Some(format!(
+            "the event does not hold what the rules were asked: with its {bytes} bytes it was too long"
+        ));
+    }
+    let policies = input.pointer("/target/instance_policies").and_then(Value::as_array);
+    let cut = policies.into_iter().flatten().find(|policy| policy.get("sha256").is_some())?;
+    let (kind, count, digest) = (plain(cut["kind"].as_str()?), &cut["count"], plain(cut["sha256"].as_str()?));
+    Some(format!(
+        "the event does not hold all that the rules were asked: of the instance's policy `{kind}` it has the number of its \
+         attributes, {count}, and the SHA-256 of their list as compact JSON, {digest}, in the place of `attributes`"
+    ))
 }
 
 /// Reads a question.
@@ -103,7 +174,7 @@ pub(super) fn question(text: &str) -> anyhow::Result<Question> {
 
 /// Finds an event.
 pub(super) fn pick(mut from: impl BufRead, which: Which<'_>) -> anyhow::Result<Picked> {
-    let mut found = None;
+    let (mut found, mut other) = (None, None);
     let mut of = 0;
     let (mut number, mut line) = (0_u64, Vec::new());
     loop {
@@ -132,9 +203,14 @@ pub(super) fn pick(mut from: impl BufRead, which: Which<'_>) -> anyhow::Result<P
                 break;
             }
             (Which::Line(_), _) => {}
-            (Which::Last, event) => (found, of) = (Some((number, event)), 1),
+            // Most likely that is meant; of a line that the gateway is at, or died at, nothing can be said.
+            (Which::Last, Ok(event)) if event.decision.is_object() || event.decision.is_array() => {
+                (found, of) = (Some((number, Ok(event))), 1);
+            }
+            (Which::Last, event) => other = Some((number, event)),
         }
     }
+    let found = found.or(other);
     let Some((line, event)) = found else {
         return Err(match which {
             Which::CorrelationId(id) => anyhow::anyhow!("no event has the correlation id `{id}`"),
@@ -155,6 +231,9 @@ fn recorded(event: &Event) -> anyhow::Result<Recorded> {
         Value::Array(_) => anyhow::bail!(
             "the event is of a version of Keygate that did not record what the rules were asked; ask with --question"
         ),
-        _ => anyhow::bail!("no rule was asked about `{}`: nobody needed to be allowed this", event.action),
+        _ => {
+            let action = plain(&event.action);
+            anyhow::bail!("no rule was asked about `{action}`: nobody needed to be allowed this")
+        }
     }
 }

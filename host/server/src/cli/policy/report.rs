@@ -10,7 +10,8 @@ use keygate_runtime::manifest::Mode;
 use keygate_runtime::{Explained, Explanation, Weight};
 use serde_json::{Value, json};
 
-use super::event::{Obliged, Picked, Recorded, RecordedRule};
+use super::super::terminal::plain;
+use super::event::{Obliged, Picked, Recorded, RecordedRule, unite};
 
 /// So many digits of a digest tell plugins apart for people.
 const DIGITS: usize = 12;
@@ -53,8 +54,8 @@ impl Outcome {
         Self { verdict: "deny".to_owned(), code, obligations: Vec::new(), message }
     }
 
-    /// What comes of the chain's verdict once its obligations are looked at.
-    fn now(verdict: &Verdict, action: Action, bytes: u64) -> Self {
+    /// What comes of the chain's verdict once its obligations, and those of an answer before it, are looked at.
+    fn now(verdict: &Verdict, before: Vec<Obligation>, action: Action, bytes: u64) -> Self {
         let none = |verdict: &str| Self {
             verdict: verdict.to_owned(),
             code: None,
@@ -65,9 +66,10 @@ impl Outcome {
             Verdict::Deny(denial) => Self::denied(denial),
             Verdict::Busy => none("busy"),
             Verdict::Allow(asked) => {
-                let kept = Obligations::understand(action, asked).and_then(|all| all.check_data(bytes));
+                let asked = unite(asked.clone(), before);
+                let kept = Obligations::understand(action, &asked).and_then(|all| all.check_data(bytes));
                 match kept {
-                    Ok(()) => Self { obligations: duties(asked), ..none("allow") },
+                    Ok(()) => Self { obligations: duties(&asked), ..none("allow") },
                     Err(denial) => Self::denied(&denial),
                 }
             }
@@ -75,9 +77,8 @@ impl Outcome {
     }
 
     fn recorded(recorded: &Recorded) -> Self {
-        let counted = recorded.rules.iter().filter(|rule| rule.mode == "enforce" && rule.answer == "allow");
         let allowed = recorded.verdict == "allow";
-        let obligations = if allowed { counted.flat_map(|r| r.obligations.clone()).collect() } else { Vec::new() };
+        let obligations = if allowed { duties(&recorded.conditions()) } else { Vec::new() };
         let (verdict, code) = (recorded.verdict.clone(), recorded.reason_code.clone());
         Self { verdict, code, obligations, message: String::new() }
     }
@@ -104,8 +105,7 @@ fn data_bytes(question: &Question, recorded: Option<&Recorded>) -> u64 {
     let told = question.attributes.get("plaintext-bytes").and_then(|bytes| bytes.parse().ok());
     told.or_else(|| {
         let refused = recorded.filter(|r| r.reason_code.as_deref() == Some(ReasonCode::DataTooLarge.as_str()))?;
-        let bounds = refused.rules.iter().filter(|rule| rule.mode == "enforce").flat_map(|rule| &rule.obligations);
-        let bounds = bounds.filter(|duty| duty.name == Duty::MaxDataBytes.name());
+        let bounds = refused.conditions().into_iter().filter(|duty| duty.name == Duty::MaxDataBytes.name());
         bounds.filter_map(|duty| duty.value.parse::<u64>().ok()).min()?.checked_add(1)
     })
     .unwrap_or_default()
@@ -138,7 +138,8 @@ impl<'a> Report<'a> {
         explained: &'a Explanation,
     ) -> Self {
         let bytes = data_bytes(question, picked.map(|picked| &picked.recorded));
-        let now = Outcome::now(&explained.verdict, action, bytes);
+        let before = picked.map(|picked| picked.recorded.conditions_before()).unwrap_or_default();
+        let now = Outcome::now(&explained.verdict, before, action, bytes);
         let recorded = picked.map(|picked| Outcome::recorded(&picked.recorded));
         let rules = picked.map_or(&[][..], |picked| &picked.recorded.rules);
         Self { question, picked, rows: rows(rules, &explained.rules), recorded, now }
@@ -187,6 +188,12 @@ impl<'a> Report<'a> {
                 write!(f, ", decided by generation {generation}")?;
             }
             writeln!(f)?;
+            if let Some(first) = &picked.recorded.first {
+                let sorts = |rule: &&RecordedRule| rule.obligations.iter().any(|o| o.name == Duty::NewKeyRing.name());
+                let rules: Vec<_> = first.rules.iter().filter(sorts).map(|rule| plain(&rule.rule)).collect();
+                let named = or(first.key_ring.as_deref(), "no ring");
+                writeln!(f, "asked for  {named}; {} put the key into another ring", rules.join(", "))?;
+            }
         }
         writeln!(f)
     }
@@ -370,13 +377,4 @@ fn not_asked(weight: Weight) -> Option<&'static str> {
         Weight::AskedBefore => Some("it was asked further up"),
         Weight::NotItsAction => Some("it has nothing to say to this action"),
     }
-}
-
-/// A text of somebody else's on a terminal: on one line, and in the order in which it is written.
-fn plain(text: &str) -> String {
-    let disturbing = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if disturbing(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

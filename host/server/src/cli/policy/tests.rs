@@ -52,9 +52,34 @@ fn an_event_is_found_by_its_correlation_id_by_its_line_or_as_the_last() {
 }
 
 #[test]
+fn the_last_is_the_last_with_a_decision() {
+    let (mut listed, torn) = (asked("listed"), asked("torn").to_string());
+    listed.as_object_mut().unwrap().remove("decision");
+    let text = format!("{}\n{}\n{listed}\n{}", asked("a"), asked("b"), &torn[..torn.len() / 2]);
+    assert_eq!(
+        picked(&text, Which::Last).unwrap().event.correlation_id,
+        "b",
+        "a line that is half written is passed over"
+    );
+    assert!(refused(&text, Which::Line(4)).starts_with("line 4 is not an audit event"), "who asks for it hears of it");
+}
+
+#[test]
+fn a_question_that_did_not_fit_into_its_event_is_not_asked_in_part() {
+    let mut event = asked("a");
+    event["decision"]["input"]["target"] =
+        json!({"instance_policies": [{"kind": "metrics"}, {"kind": "allowedIP", "count": 1_000, "sha256": "ab"}]});
+    let told = picked(&event.to_string(), Which::Last).unwrap().question().unwrap_err().to_string();
+    assert!(told.contains("`allowedIP`") && told.contains("1000") && told.contains("--question"), "{told}");
+    event["decision"]["input"] = json!({"cut": {"bytes": 40_000, "sha256": "ab"}});
+    let told = picked(&event.to_string(), Which::Last).unwrap().question().unwrap_err().to_string();
+    assert!(told.contains("40000 bytes") && told.contains("--question"), "{told}");
+}
+
+#[test]
 fn what_cannot_be_explained_is_told_with_its_line() {
     let text = format!("{}\nnot json\n", asked("a"));
-    assert!(refused(&text, Which::Last).starts_with("line 2 is not an audit event"));
+    assert!(refused("not json\n", Which::Last).starts_with("line 1 is not an audit event"));
     assert!(refused(&text, Which::Line(2)).starts_with("line 2 is not an audit event"));
     assert_eq!(refused(&text, Which::Line(9)), "there is no event in line 9; 2 lines were read");
     assert_eq!(refused(&text, Which::CorrelationId("z")), "no event has the correlation id `z`");

@@ -1,18 +1,20 @@
 //! `/healthz` and `/readyz`, for whoever watches the gateway. They need no access token and tell no secret.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use keygate_core::clock::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::problem::Problem;
 use crate::readiness::{Part, Ready};
-use crate::reload::{Refusal, Report, line};
+use crate::reload::{Refusal, Report};
 
 /// Whether requests can be served.
 #[derive(Serialize, JsonSchema)]
@@ -35,6 +37,9 @@ struct ReloadBody<'a> {
     /// The last reload, if it was refused: the gateway works by what was loaded before.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_refused: Option<RefusalBody<'a>>,
+    /// Since when a reload is under way, where it has taken longer than most do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under_way_since: Option<String>,
 }
 
 /// A reload that was refused.
@@ -45,14 +50,16 @@ struct RefusalBody<'a> {
     problems: Vec<ProblemBody<'a>>,
 }
 
-/// Why, as far as anybody may know it. Paths of the configuration and mends are for the log.
+/// Why, as far as anybody may know it: anybody may ask here. Paths, ids, names of secrets and mends are for the log and the
+/// audit event.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ReloadProblem")]
 struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     plugin: Option<&'a str>,
     step: &'a str,
-    problem: String,
+    /// What went wrong in this step, in general.
+    problem: &'static str,
 }
 
 /// What is wrong with a part is for the log: anybody may ask here.
@@ -69,16 +76,39 @@ impl<'a> From<&'a Part> for PartBody<'a> {
     }
 }
 
-/// How many problems are told here, and how long the text of one is at most, in bytes.
+/// How many problems are told here.
 const PROBLEMS: usize = 8;
-const LONGEST: usize = 256;
 
-impl<'a> From<&'a Report> for ReloadBody<'a> {
-    fn from(report: &'a Report) -> Self {
+/// A reload that takes longer than this is told.
+const LONG: Duration = Duration::from_secs(10);
+
+/// What is told of a problem in this step.
+fn general(step: &str) -> &'static str {
+    match step {
+        "config" => "the configuration cannot be read, or something in it is wrong",
+        "secrets" => "a secret cannot be read, or a version of it has other bytes than before",
+        "keys" => "keys of the store cannot be used with it, or could not be tried",
+        "manifest" => "its entry or its settings are not sound",
+        "read" => "its file cannot be read",
+        "digest" => "its file has another digest, or none is given",
+        "signature" => "nobody who is trusted has signed it, or a trusted key cannot be read",
+        "compile" => "its file is not a component that can be compiled",
+        "imports" => "it asks for what it is not granted",
+        "version" => "it was built for another version of the contract",
+        "configure" => "it does not take its settings",
+        "describe" => "what it says of itself does not do",
+        "probe" => "it does not show that it works",
+        "bind" => "it has no place that fits it, or its name stands twice",
+        _ => "see the log",
+    }
+}
+
+impl<'a> ReloadBody<'a> {
+    fn new(report: &'a Report, now: Timestamp) -> Self {
         let problem = |problem: &'a Problem| ProblemBody {
             plugin: problem.plugin.as_deref(),
             step: &problem.step,
-            problem: line(&problem.problem, LONGEST),
+            problem: general(&problem.step),
         };
         let refusal = |refusal: &'a Refusal| RefusalBody {
             at: refusal.at.to_rfc3339(),
@@ -88,18 +118,19 @@ impl<'a> From<&'a Report> for ReloadBody<'a> {
             generation: report.generation,
             at: report.at.to_rfc3339(),
             last_refused: report.last_refused.as_ref().map(refusal),
+            under_way_since: report.under_way.filter(|at| now.since(*at) >= LONG).map(|at| at.to_rfc3339()),
         }
     }
 }
 
 impl<'a> ReadyBody<'a> {
-    fn new(ready: &'a Ready, report: &'a Report) -> Self {
+    fn new(ready: &'a Ready, report: &'a Report, now: Timestamp) -> Self {
         Self {
             status: if ready.is_ready() { "ready" } else { "not ready" },
             generation: ready.generation,
             store: (&ready.store).into(),
             backends: ready.backends.iter().map(PartBody::from).collect(),
-            reload: report.into(),
+            reload: ReloadBody::new(report, now),
         }
     }
 }
@@ -114,5 +145,53 @@ pub(crate) async fn alive() -> &'static str {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let ready = app.ready().await;
     let code = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(ReadyBody::new(&ready, &app.reload_report()))).into_response()
+    (code, Json(ReadyBody::new(&ready, &app.reload_report(), app.gateway.clock.now()))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use keygate_runtime::LoadStep;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(report: &Report, now: Timestamp) -> Value {
+        serde_json::to_value(ReloadBody::new(report, now)).unwrap()
+    }
+
+    #[test]
+    fn anybody_learns_which_plugin_and_which_step_and_nothing_else_of_a_refusal() {
+        let secret =
+            Problem::at("secrets[0].versions[1].file", "there is no file /srv/kek-2 (KEK_2)", "make /srv/kek-2");
+        let secret = secret.in_step("secrets").of_plugin("aes-gcm");
+        let key = Problem::new("keys", "7a6c1b9a-0000-4000-8000-000000000001 does not open", "bring it back");
+        let last_refused = Some(Refusal { at: Timestamp::default(), problems: vec![secret, key].into() });
+        let report = Report { generation: 3, at: Timestamp::default(), last_refused, under_way: None };
+        let body = told(&report, Timestamp::default());
+        let problems = json!([
+            {"plugin": "aes-gcm", "step": "secrets", "problem": general("secrets")},
+            {"step": "keys", "problem": general("keys")},
+        ]);
+        assert_eq!(body["last_refused"]["problems"], problems);
+        assert!(!body.to_string().contains("kek") && !body.to_string().contains("7a6c1b9a"), "{body}");
+    }
+
+    #[test]
+    fn every_step_has_its_sentence() {
+        use LoadStep::{
+            Bind, Compile, Configure, Describe, Digest, Imports, Manifest, Probe, Read, Signature, Version,
+        };
+        let steps = [Manifest, Read, Digest, Signature, Compile, Imports, Version, Configure, Describe, Probe, Bind];
+        for step in steps.map(|step| step.to_string()).iter().map(String::as_str).chain(["config", "secrets", "keys"]) {
+            assert_ne!(general(step), "see the log", "{step}");
+        }
+    }
+
+    #[test]
+    fn a_reload_that_takes_long_is_told() {
+        let begun = Timestamp::from_unix_ms(1_700_000_000_000);
+        let report = Report { generation: 3, at: begun, last_refused: None, under_way: Some(begun) };
+        assert!(told(&report, begun.plus(LONG / 2)).get("under_way_since").is_none());
+        assert_eq!(told(&report, begun.plus(LONG))["under_way_since"], begun.to_rfc3339());
+    }
 }

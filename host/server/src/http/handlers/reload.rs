@@ -45,7 +45,8 @@ impl<'a> From<&'a Reloaded> for ReloadBody<'a> {
     }
 }
 
-/// `POST /keygate/v1/reload`. Answers when the new plugins are live, or refused.
+/// `POST /keygate/v1/reload`. Answers when the new plugins are live, or refused. Where that takes longer than a request may,
+/// to compile a big component for one, the answer is 504; the reload goes on, and `/readyz` tells how it came out.
 pub(crate) async fn reload(State(app): State<Arc<App>>, request: Request) -> Response {
     exchange(app, Action::ReloadPlugins, request, async |app: Arc<App>, incoming: Incoming| {
         let Incoming { mut cx, body, .. } = incoming;

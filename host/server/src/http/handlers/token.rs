@@ -37,7 +37,13 @@ pub(crate) async fn exchange(State(app): State<Arc<App>>, request: Request) -> R
         Err(TokenRefusal::GrantType) => Outcome::Failure(Cause::Refused(ReasonCode::InvalidField)),
         Err(TokenRefusal::UnknownKey) => Outcome::Failure(Cause::Unauthenticated),
     };
-    if let Err(error) = app.gateway.audit.record(&intake.event(&app, EVENT, Severity::Normal, cause)).await {
+    let event = intake.event(&app, EVENT, Severity::Normal, cause);
+    // Not from what is set aside for the requests in work.
+    let recorded = match app.gateway.audit.reserve() {
+        Ok(()) => app.gateway.audit.record(&event).await,
+        Err(full) => Err(full),
+    };
+    if let Err(error) = recorded {
         return respond(&Error::from(error), None);
     }
     let mut response = match outcome {

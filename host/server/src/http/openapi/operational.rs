@@ -30,7 +30,8 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .about(
             "Keygate's own: it is no part of the Key Protect API, and about no instance. Answers when what the \
-                 configuration names now is live, or refused; what was live before goes on then.",
+                 configuration names now is live, or refused; what was live before goes on then. A reload that takes longer than a \
+                 request may is answered 504 and goes on; `/readyz` tells how it came out.",
         )
         .answers(200, "What is live now", MediaType::Reload, &reload)
         .refuses(&[Code::ReloadRefused]),

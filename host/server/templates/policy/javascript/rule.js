@@ -1,7 +1,8 @@
-// A policy rule for Keygate: in guarded key rings, nobody deletes keys.
+// A policy rule for Keygate: in guarded key rings nobody deletes keys, nor takes them out.
 
 // The actions that this rule has something to say to. The gateway does not even ask about others.
-const ACTIONS = ['kms.secrets.delete'];
+// `patch` moves keys to other rings, where they could be deleted.
+const ACTIONS = ['kms.secrets.delete', 'kms.secrets.patch'];
 
 // The ids of the guarded rings, from the operator's `settings = { rings = ["prod"] }`. A sandbox lives for one call, and
 // is given its settings first.
@@ -39,6 +40,12 @@ function decide(request) {
     // No objection. It is for another rule, such as the built-in `access`, to say yes.
     return { tag: 'abstain' };
   }
-  const message = `Keys in the ring ${ring} cannot be deleted.`;
+  let message = `Keys in the ring ${ring} cannot be deleted.`;
+  if (request.action === 'kms.secrets.patch') {
+    const facts = new Map(request.attributes);
+    // Without it, something else about the key changes.
+    if ((facts.get('new-ring') ?? ring) === ring) return { tag: 'abstain' };
+    message = `Keys in the ring ${ring} stay in it.`;
+  }
   return { tag: 'deny', val: { kind: 'conflict', code: 'RING_GUARDED_ERR', message } };
 }

@@ -1,4 +1,4 @@
-"""A policy rule for Keygate: in guarded key rings, nobody deletes keys."""
+"""A policy rule for Keygate: in guarded key rings nobody deletes keys, nor takes them out."""
 
 # Import everything here, while the component is being built. In the gateway there are no files to import from.
 import json
@@ -18,7 +18,8 @@ from wit_world.imports.types import (
 )
 
 # The actions that this rule has something to say to. The gateway does not even ask about others.
-ACTIONS = ["kms.secrets.delete"]
+# `patch` moves keys to other rings, where they could be deleted.
+ACTIONS = ["kms.secrets.delete", "kms.secrets.patch"]
 
 # The ids of the guarded rings, from the operator's `settings = { rings = ["prod"] }`. A sandbox lives for one call, and
 # is given its settings first.
@@ -45,4 +46,9 @@ class Rule(exports.Rule):
             # No objection. It is for another rule, such as the built-in `access`, to say yes.
             return Verdict(Decision_Abstain(), memo=None)
         message = f"Keys in the ring {ring} cannot be deleted."
+        if request.action == "kms.secrets.patch":
+            if dict(request.attributes).get("new-ring", ring) == ring:
+                # Something else about the key changes.
+                return Verdict(Decision_Abstain(), memo=None)
+            message = f"Keys in the ring {ring} stay in it."
         return Verdict(Decision_Deny(Denial(DenialKind.CONFLICT, "RING_GUARDED_ERR", message)), memo=None)

@@ -19,7 +19,7 @@ impl Stage<'_, '_> {
         require(!ring.id.is_default() && !self.has(Table::Rings, &row)?)?;
         let there = self.rows_of(Table::Rings, &schema::instance_row(ring.instance))?.len();
         if there >= at_most {
-            return Err(StoreError::RingQuota(there).into());
+            return Err(StoreError::RingQuota(at_most).into());
         }
         self.put(Table::Rings, row, encoded(codec::encode_ring(ring))?);
         Ok(())
