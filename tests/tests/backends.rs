@@ -10,7 +10,7 @@ use keygate::system::{OsEntropy, SystemClock};
 use keygate_core::fakes::backend::FakeBackend;
 use keygate_core::secret::SecretBytes;
 use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest};
-use keygate_runtime::{HostServices, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
+use keygate_runtime::{HostServices, NoTokens, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
 use keygate_tests::backends::{self, Client};
 use keygate_tests::configured::component;
 use serde_json::json;
@@ -62,7 +62,7 @@ fn gcm(material: &[u8], iv: &[u8], nonce: &[u8]) -> Vec<u8> {
 }
 
 async fn sandboxed(file: &str, grants: serde_json::Value) -> Runtime {
-    let services = HostServices { secrets: Arc::new(Kek), entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock) };
+    let services = HostServices { secrets: Arc::new(Kek), tokens: Arc::new(NoTokens), entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock) };
     let runtime = Runtime::new(RuntimeConfig { max_sandboxes: 4, ..RuntimeConfig::default() }, services).unwrap();
     let entry = json!({"name": "plugin", "file": component(file), "world": "software-backend", "grants": grants});
     let manifest = Manifest {

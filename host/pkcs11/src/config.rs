@@ -129,7 +129,11 @@ impl TokenConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), StartError> {
+    /// Whether everything is within its bounds.
+    ///
+    /// # Errors
+    /// The first thing that is not, by the name that the field has here.
+    pub fn check(&self) -> Result<(), StartError> {
         let shown = match &self.find {
             Find::Label(text) | Find::Serial(text) => text,
         };

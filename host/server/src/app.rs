@@ -18,6 +18,7 @@ use crate::audit::{AuditFileError, FileAudit};
 use crate::background;
 use crate::config::{Config, PluginParams, RuntimeParams, ServerParams};
 use crate::gaps;
+use crate::hsm::HsmTokens;
 use crate::http::admission::Admission;
 use crate::http::ratelimit::RateLimit;
 use crate::iam::{SigningKey, TokenService};
@@ -37,6 +38,8 @@ pub struct App {
     pub tokens: Arc<TokenService>,
     /// Plugins.
     pub runtime: Arc<Runtime>,
+    /// PKCS#11 tokens. To be stopped before the process ends.
+    pub hsm: Arc<HsmTokens>,
     /// How the gateway listens and how much it takes on.
     pub server: ServerParams,
     /// The door to the work.
@@ -66,7 +69,9 @@ impl App {
         let mut problems = Vec::new();
 
         let instances: Instances = config.instances.iter().cloned().collect();
-        let runtime = live_runtime(config, &clock, &entropy).await.map_err(|found| problems.extend(found)).ok();
+        let (hsm, found) = hsm_tokens(config, &clock, &entropy).await;
+        problems.extend(found);
+        let runtime = live_runtime(config, &clock, &entropy, &hsm).await.map_err(|found| problems.extend(found)).ok();
         let tokens = token_service(config, &entropy).map_err(|problem| problems.push(problem)).ok();
         let audit = FileAudit::open(&config.audit.file, instances.clone(), status)
             .map(|audit| audit.recording_input(config.audit.record_input).with_requests(config.server.max_in_flight))
@@ -79,6 +84,9 @@ impl App {
         let (Some((runtime, secrets)), Some(tokens), Some(audit), Some(store)) = (runtime, tokens, audit, store) else {
             return Err(Problems(problems));
         };
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
         let gateway = Gateway {
             store: Arc::new(store),
             backends: runtime.backends(),
@@ -100,6 +108,7 @@ impl App {
             gateway: Arc::new(gateway),
             tokens: Arc::new(tokens),
             runtime: Arc::new(runtime),
+            hsm,
             readiness: Readiness::default(),
             admission: Admission::new(
                 config.server.max_in_flight,
@@ -205,12 +214,35 @@ async fn warn_of_shut_instances(gateway: &Gateway) {
     }
 }
 
-/// The runtime, with the secrets in it, and nothing loaded yet.
-pub(crate) fn runtime(config: &Config, problems: &mut Vec<Problem>) -> Option<Runtime> {
+/// The tokens, started where it keeps nobody waiting: modules are loaded, and may take their time.
+pub(crate) async fn hsm_tokens(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> (Arc<HsmTokens>, Vec<Problem>) {
+    if config.tokens.is_empty() {
+        return Default::default();
+    }
+    let (config, clock, entropy) = (config.clone(), Arc::clone(clock), Arc::clone(entropy));
+    match tokio::task::spawn_blocking(move || HsmTokens::start(&config, clock, entropy)).await {
+        Ok((tokens, problems)) => (Arc::new(tokens), problems),
+        Err(error) => {
+            let mend = "try again; if it stays so, report it as a defect of Keygate";
+            (Arc::default(), vec![Problem::new("tokens", error.to_string(), mend)])
+        }
+    }
+}
+
+/// The runtime, with the secrets and tokens in it, and nothing loaded yet.
+pub(crate) fn runtime(config: &Config, hsm: &Arc<HsmTokens>, problems: &mut Vec<Problem>) -> Option<Runtime> {
     let (secrets, mut found) = Secrets::load(&config.secrets, &config.environment);
     problems.append(&mut found);
-    let services =
-        HostServices { secrets: Arc::new(secrets), entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock) };
+    let services = HostServices {
+        secrets: Arc::new(secrets),
+        tokens: Arc::<HsmTokens>::clone(hsm),
+        entropy: Arc::new(OsEntropy),
+        clock: Arc::new(SystemClock),
+    };
     new_runtime(config, services, problems)
 }
 
@@ -222,11 +254,13 @@ async fn live_runtime(
     config: &Config,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    hsm: &Arc<HsmTokens>,
 ) -> Result<(Runtime, Arc<Secrets>), Vec<Problem>> {
     let (secrets, mut problems) = Secrets::load(&config.secrets, &config.environment);
     let secrets = Arc::new(secrets);
     let services = HostServices {
         secrets: Arc::<Secrets>::clone(&secrets),
+        tokens: Arc::<HsmTokens>::clone(hsm),
         entropy: Arc::clone(entropy),
         clock: Arc::clone(clock),
     };

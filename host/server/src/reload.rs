@@ -25,6 +25,7 @@ use keygate_runtime::{Generation, HostServices, PluginInfo, Retired};
 use crate::app::{self, App, with_backends};
 use crate::config::{Config, Environment, Flags, RuntimeParams, Source, load};
 use crate::gaps;
+use crate::hsm::HsmTokens;
 use crate::opens::{keys_open, unread};
 use crate::problem::{Problem, Problems};
 use crate::secrets::{Secrets, Versions};
@@ -226,6 +227,7 @@ impl Reloader {
         let gateway = &app.gateway;
         let services = HostServices {
             secrets: Arc::<Secrets>::clone(&secrets),
+            tokens: Arc::<HsmTokens>::clone(&app.hsm),
             entropy: Arc::clone(&gateway.entropy),
             clock: Arc::clone(&gateway.clock),
         };
@@ -321,7 +323,7 @@ struct Fixed(Vec<(&'static str, String)>);
 
 impl Fixed {
     fn of(config: &Config) -> Self {
-        let Config { server, store, iam, instances, limits, rate_limit, runtime, audit, .. } = config;
+        let Config { server, store, iam, instances, tokens, limits, rate_limit, runtime, audit, .. } = config;
         // This one is taken.
         let runtime = RuntimeParams { require_signatures: false, ..runtime.clone() };
         Self(vec![
@@ -329,6 +331,7 @@ impl Fixed {
             ("store", print(store)),
             ("iam", print(iam)),
             ("instances", print(instances)),
+            ("tokens", print(tokens)),
             ("limits", print(&(limits, rate_limit))),
             ("runtime", print(&runtime)),
             ("audit", print(audit)),

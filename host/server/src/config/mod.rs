@@ -15,6 +15,7 @@ mod runtime;
 mod secrets;
 mod server;
 mod store;
+mod tokens;
 mod tree;
 mod trusted_keys;
 
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use keygate_core::instance::Instance;
 use keygate_core::limits::Limits;
+use keygate_pkcs11::{PinSource, TokenConfig};
 use keygate_runtime::manifest::TrustedKey;
 
 pub use self::audit::AuditParams;
@@ -72,6 +74,8 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// `[[secrets]]`
     pub secrets: Vec<SecretParams>,
+    /// `[[tokens]]`
+    pub tokens: Vec<TokenConfig>,
     /// `[limits]`
     pub limits: Limits,
     /// `limits.rate_limit`: requests that an instance may make in a second. 0 is any number.
@@ -84,7 +88,7 @@ pub struct Config {
     pub plugins: PluginParams,
     /// `[[trusted_keys]]`
     pub trusted_keys: Vec<TrustedKey>,
-    /// The values of the variables that `[[secrets]]` names.
+    /// The values of the variables that `[[secrets]]` and `[[tokens]]` name.
     pub environment: SecretEnvironment,
     /// The directory of relative paths.
     pub base: PathBuf,
@@ -100,11 +104,16 @@ impl SecretEnvironment {
         self.0.get(name).map(|value| value.as_str())
     }
 
-    fn pick(secrets: &[SecretParams], environment: &Environment) -> Self {
+    fn pick(secrets: &[SecretParams], tokens: &[TokenConfig], environment: &Environment) -> Self {
         let names = secrets.iter().flat_map(|s| &s.versions).filter_map(|v| match &v.origin {
             SecretOrigin::Env(name) => Some(name),
             _ => None,
         });
+        let pins = tokens.iter().filter_map(|token| match &token.pin {
+            PinSource::Environment(name) => Some(name),
+            PinSource::File(_) => None,
+        });
+        let names = names.chain(pins);
         Self(names.filter_map(|n| Some((n.clone(), zeroize::Zeroizing::new(environment.get(n)?.clone())))).collect())
     }
 }
@@ -144,6 +153,7 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
     };
     let server = server::read(&mut tree);
     let secrets = secrets::read(&mut tree, &base);
+    let tokens = tokens::read(&mut tree, &base);
     let (limits, rate_limit) = limits::read(&mut tree);
     let config = Config {
         server,
@@ -156,8 +166,9 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
         audit: audit::read(&mut tree, &base),
         plugins: plugins::read(&mut tree, &names),
         trusted_keys: trusted_keys::read(&mut tree, &base),
-        environment: SecretEnvironment::pick(&secrets, environment),
+        environment: SecretEnvironment::pick(&secrets, &tokens, environment),
         secrets,
+        tokens,
         base,
     };
     problems.append(&mut tree.finish());

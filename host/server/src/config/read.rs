@@ -17,6 +17,7 @@ const PREFIX: &str = "KEYGATE__";
 const LISTS: &[&str] = &[
     "instances",
     "secrets",
+    "tokens",
     "plugins",
     "backends",
     "trusted_keys",

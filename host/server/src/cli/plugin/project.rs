@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn files_of_settings_are_the_projects() {
         let dir = tempfile::tempdir().unwrap();
-        let text = "name = \"x\"\nworld = \"policy-rule\"\nlang = \"rust\"\nsettings_files = { policies = [\"r/*.cedar\"] }";
+        let text =
+            "name = \"x\"\nworld = \"policy-rule\"\nlang = \"rust\"\nsettings_files = { policies = [\"r/*.cedar\"] }";
         fs::create_dir(dir.path().join("r")).unwrap();
         for (file, text) in [(FILE, text), ("r/a.cedar", "")] {
             fs::write(dir.path().join(file), text).unwrap();
