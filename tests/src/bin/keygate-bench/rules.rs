@@ -238,7 +238,12 @@ fn runtime(cache: &Path) -> Runtime {
     let config = RuntimeConfig { cache_dir: Some(cache.to_owned()), max_sandboxes: 4, ..RuntimeConfig::default() };
     Runtime::new(
         config,
-        HostServices { secrets: Arc::new(Nothing), tokens: Arc::new(NoTokens), entropy: Arc::new(Nothing), clock: Arc::new(SystemClock) },
+        HostServices {
+            secrets: Arc::new(Nothing),
+            tokens: Arc::new(NoTokens),
+            entropy: Arc::new(Nothing),
+            clock: Arc::new(SystemClock),
+        },
     )
     .expect("a runtime")
 }
