@@ -221,7 +221,7 @@ fn a_component_alone_is_tested_with_what_flags_grant_it() {
     let told = badly(keygate(&["test", "--cache", text(&cache)]).args(arguments));
     assert!(told.contains("wasi-minimal"), "{told}");
     let granted = ["--grant", "log", "--grant", "wasi-minimal", "--limit", "deadline=5s"];
-    assert_eq!(passes(&[&arguments[..], &granted].concat()), 10);
+    assert_eq!(passes(&[&arguments[..], &granted].concat()), 13);
 }
 
 #[test]

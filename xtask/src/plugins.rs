@@ -33,7 +33,8 @@ const PARSER_STACK_BYTES: u32 = 524_288;
 /// What plugins that compute with RSA are built with beyond the target's default. Wide arithmetic (64 by 64 bits to 128)
 /// makes RSA three to four times as fast; the host's engine has it switched on. It is not in the compiler's list of stable
 /// features yet: the warning that says so is about this line. No other plugin gets it: with it, LLVM gets the overflow of
-/// signed products wrong (`i64::checked_mul`, https://github.com/llvm/llvm-project/issues/199910), which RSA does not use.
+/// signed products wrong (`i64::checked_mul`, <https://github.com/llvm/llvm-project/issues/199910>), which
+/// RSA does not use.
 const FEATURES: &str = "+wide-arithmetic";
 
 /// Which plugins to build.

@@ -182,6 +182,10 @@ impl Opener {
                 tracing::warn!(path = %path.display(), copy = %copy.display(), from, to, "the store is being upgraded");
                 upgrade::from_format_1(database).map_err(|trouble| self.trouble(trouble))?;
                 tracing::warn!(path = %path.display(), from, to, "the store was upgraded; older Keygates refuse it now");
+                tracing::warn!(
+                    copy = %copy.display(),
+                    "remove the copy once you need not go back: keys that are purged from now on are in it still"
+                );
                 Ok(())
             }
             Format::Is(_) => Ok(()),

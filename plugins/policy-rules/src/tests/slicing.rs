@@ -222,7 +222,7 @@ fn usable(mut lines: Vec<String>) -> (String, PolicyRules) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn slices_decide_as_the_whole(policies in prop::collection::vec(policy(), 1..12), questions in prop::collection::vec(question(), 8)) {

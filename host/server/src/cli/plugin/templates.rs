@@ -26,8 +26,9 @@ const WIT_POLICY: Files = table!("/../../wit/policy/": "rule.wit", "types.wit", 
 const WIT_CRYPTO: Files = table!("/../../wit/crypto/": "backend.wit", "types.wit", "world.wit");
 
 const SDK: Files = table!("/../../plugins/sdk/src/":
-    "alloc.rs", "backend.rs", "backend_tests.rs", "bindings.rs", "host.rs", "lib.rs", "macros.rs", "panics.rs", "rule.rs",
-    "settings.rs", "slot.rs", "testing.rs",
+    "alloc.rs", "alloc/settling.rs", "backend.rs", "backend_tests.rs", "bindings.rs", "host.rs", "host/pkcs11.rs", "lib.rs", "macros.rs",
+    "panics.rs", "rule.rs", "settings.rs", "slot.rs", "testing.rs", "testing/no_token.rs", "testing/token.rs",
+    "testing/token/aes_modes.rs", "testing/token/door.rs", "testing/token/rsa_modes.rs",
 );
 
 /// A file of a project: where, and what.
@@ -180,10 +181,17 @@ mod tests {
         let tables =
             [("wit/host", WIT_HOST), ("wit/policy", WIT_POLICY), ("wit/crypto", WIT_CRYPTO), ("plugins/sdk/src", SDK)];
         for (directory, files) in tables {
-            let there: BTreeSet<_> = std::fs::read_dir(root.join(directory))
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
+            let (mut there, mut open) = (BTreeSet::new(), vec![root.join(directory)]);
+            while let Some(next) = open.pop() {
+                for path in std::fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+                    if path.is_dir() {
+                        open.push(path);
+                    } else {
+                        let name = path.strip_prefix(root.join(directory)).unwrap();
+                        there.insert(name.to_str().unwrap().to_owned());
+                    }
+                }
+            }
             assert_eq!(there, files.iter().map(|(name, _)| (*name).to_owned()).collect(), "{directory}");
         }
     }
