@@ -24,6 +24,7 @@ pub struct FakeBackend {
     failure: Mutex<Option<BackendError>>,
     destroyed: AtomicU64,
     keeps_everything: AtomicBool,
+    transports: AtomicBool,
 }
 
 impl FakeBackend {
@@ -37,12 +38,13 @@ impl FakeBackend {
                 algorithms: vec!["AES".to_owned(), "SECRET".to_owned()],
                 max_plaintext: 65_536,
                 max_material: 7_500,
-                features: vec!["import-token".to_owned()],
+                features: vec!["import-token".to_owned(), "transport".to_owned()],
             },
             counter: AtomicU64::new(1),
             failure: Mutex::new(None),
             destroyed: AtomicU64::new(0),
             keeps_everything: AtomicBool::new(false),
+            transports: AtomicBool::new(true),
         }
     }
 
@@ -56,6 +58,18 @@ impl FakeBackend {
     /// From now on no material is exported.
     pub fn refuse_exports(&self) {
         self.keeps_everything.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no key leaves for another backend, and none is taken from one.
+    pub fn refuse_transports(&self) {
+        self.transports.store(false, Ordering::Relaxed);
+    }
+
+    fn transports(&self) -> BackendResult<()> {
+        if self.transports.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(BackendError::Unsupported("keys stay where they are".to_owned()))
     }
 
     /// How many keys were destroyed.
@@ -159,6 +173,9 @@ impl FakeBackend {
 
 /// Where a key-ref says whether it is a root key's (0) or a standard key's (1): it is an import key's.
 const IMPORT: u8 = 2;
+
+/// The same, of a transport key.
+const TRANSPORT: u8 = 3;
 
 fn bound(identity: &KeyIdentity) -> Vec<u8> {
     let parts: [&[u8]; 3] = [identity.instance.as_bytes(), identity.key.as_bytes(), identity.version.as_bytes()];
@@ -315,5 +332,49 @@ impl CryptoBackend for FakeBackend {
         envelope: &'a ImportEnvelope,
     ) -> BoxFuture<'a, BackendResult<Imported>> {
         ready(self.healthy().and_then(|()| self.opened(&import_key, &identity, spec, envelope)))
+    }
+
+    fn create_transport_key<'a>(&'a self, _: Call<'a>, identity: KeyIdentity) -> BoxFuture<'a, BackendResult<KeyPair>> {
+        let public = [b"a transport key of ", self.name.as_bytes(), &self.bytes(20)].concat();
+        ready(
+            self.healthy()
+                .and_then(|()| self.transports())
+                .map(|()| KeyPair { private: [bound(&identity).as_slice(), &[TRANSPORT], &public].concat(), public }),
+        )
+    }
+
+    fn seal_for_transport<'a>(
+        &'a self,
+        _: Call<'a>,
+        key: BackendKey<'a>,
+        recipient: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(self.healthy().and_then(|()| {
+            self.transports()?;
+            let (_, material) = self.open(&key)?;
+            Ok([recipient, &material].concat())
+        }))
+    }
+
+    fn open_transport<'a>(
+        &'a self,
+        _: Call<'a>,
+        transport_key: BackendKey<'a>,
+        identity: KeyIdentity,
+        spec: KeySpec,
+        sealed: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(self.healthy().and_then(|()| {
+            self.transports()?;
+            let public = transport_key.reference.strip_prefix(bound(&transport_key.identity).as_slice());
+            let Some((&TRANSPORT, public)) = public.and_then(<[u8]>::split_first) else {
+                return Err(BackendError::InvalidKeyRef { backend: self.name.clone() });
+            };
+            let material = sealed.strip_prefix(public).ok_or(BackendError::AuthenticationFailed)?;
+            if material.len() * 8 != spec.bits as usize {
+                return Err(BackendError::InvalidInput("the material has another size".to_owned()));
+            }
+            Ok(Self::reference(&identity, spec.kind, material))
+        }))
     }
 }
