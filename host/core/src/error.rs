@@ -154,6 +154,14 @@ reason_codes! {
     PolicyFault = "POLICY_FAULT_ERR",
     /// A rule asks for something that this gateway does not know how to do, so the answer is no.
     UnknownObligation = "UNKNOWN_OBLIGATION_ERR",
+    /// There is no backend of this name.
+    BackendNotFound = "BACKEND_NOT_FOUND_ERR",
+    /// No such migration of this instance.
+    MigrationNotFound = "MIGRATION_NOT_FOUND_ERR",
+    /// Another migration of the instance is under way.
+    MigrationUnderWay = "MIGRATION_UNDER_WAY_ERR",
+    /// The instance makes its keys on another backend than the one to move to.
+    InstanceNotBound = "INSTANCE_NOT_BOUND_ERR",
     /// There is more data than a rule allows.
     DataTooLarge = "DATA_TOO_LARGE_ERR",
     /// The configuration, or something that it names, cannot be taken; what was loaded before goes on.

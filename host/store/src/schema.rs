@@ -16,6 +16,8 @@
 //! | `events` | instance, event | an event for an adopter |
 //! | `event-times` | instance, time, event | the key that it is of |
 //! | `key-events` | instance, key, time, event | nothing: that there is this event |
+//! | `migrations` | instance | its last migration |
+//! | `migration-stays` | instance, key | what stayed behind of the key in that |
 //!
 //! Ids are their 16 bytes, numbers have the highest byte first (sequences 4 bytes, times 8: milliseconds since the epoch):
 //! rows of one instance lie together and in the order of their ids, and no row of one instance can be reached with
@@ -75,11 +77,15 @@ pub(crate) enum Table {
     EventTimes,
     /// Events by key and time.
     KeyEvents,
+    /// Migrations of instances.
+    Migrations,
+    /// What stayed behind in them.
+    MigrationStays,
 }
 
 impl Table {
     /// All of them. The position of each is its discriminant.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Keys,
         Self::Versions,
         Self::VersionIds,
@@ -93,6 +99,8 @@ impl Table {
         Self::Events,
         Self::EventTimes,
         Self::KeyEvents,
+        Self::Migrations,
+        Self::MigrationStays,
     ];
 
     /// The name in the file. Never changes.
@@ -111,6 +119,8 @@ impl Table {
             Self::Events => "events",
             Self::EventTimes => "event-times",
             Self::KeyEvents => "key-events",
+            Self::Migrations => "migrations",
+            Self::MigrationStays => "migration-stays",
         }
     }
 }
@@ -149,7 +159,7 @@ pub(crate) fn ring_row(instance: InstanceId, ring: &KeyRingId) -> Vec<u8> {
     [instance.as_bytes(), ring.as_str().as_bytes()].concat()
 }
 
-/// The row of what an instance has one of, in [`Table::Policies`] and [`Table::ImportTokens`].
+/// The row of what an instance has one of, in [`Table::Policies`], [`Table::ImportTokens`] and [`Table::Migrations`].
 pub(crate) fn instance_row(instance: InstanceId) -> [u8; 16] {
     *instance.as_bytes()
 }
@@ -261,7 +271,7 @@ mod tests {
         let names = Table::ALL.map(Table::name);
         assert_eq!(names[..6], ["keys", "versions", "version-ids", "aliases", "rings", "ring-sizes"]);
         assert_eq!(names[6..10], ["policies", "import-tokens", "registrations", "resources"]);
-        assert_eq!(names[10..], ["events", "event-times", "key-events"]);
+        assert_eq!(names[10..], ["events", "event-times", "key-events", "migrations", "migration-stays"]);
     }
 
     #[test]

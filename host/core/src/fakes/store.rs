@@ -10,6 +10,7 @@ use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::import_token::ImportToken;
 use crate::key::{DueKind, Key, KeyVersion};
+use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
 use crate::ports::BoxFuture;
 use crate::query::Listed;
@@ -152,6 +153,27 @@ impl KeyStore for MemoryStore {
             events.retain(|event| key.is_none_or(|key| event.key == key));
             Ok(page_of(events, page))
         })
+    }
+
+    fn key_ids(
+        &self,
+        instance: InstanceId,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<KeyId>>> {
+        Box::pin(async move { Ok(self.state().key_ids(instance, after).take(limit).collect()) })
+    }
+
+    fn migration(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<Migration>>> {
+        Box::pin(async move { Ok(self.state().migration(instance).cloned()) })
+    }
+
+    fn stays(&self, instance: InstanceId, page: PageRequest) -> BoxFuture<'_, StoreResult<Page<Stay>>> {
+        Box::pin(async move { Ok(page_of(self.state().stays(instance).cloned().collect(), page)) })
+    }
+
+    fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>> {
+        Box::pin(async move { Ok(self.state().stays(instance).find(|stay| stay.key == key).cloned()) })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

@@ -1,6 +1,6 @@
 //! `GET /keys/{id}` and `GET /keys/{id}/metadata`.
 
-use super::material;
+use super::material::{self, Held};
 use crate::access::Action;
 use crate::error::Error;
 use crate::ids::KeySelector;
@@ -26,8 +26,9 @@ pub async fn read(gateway: &Gateway, cx: &RequestContext, selector: &KeySelector
         .run(cx, Ask::key(Action::Read, selector), async |admitted: Admitted| {
             let key = admitted.key()?;
             let payload = if key.kind == KeyKind::Standard && key.state != KeyState::Destroyed {
-                let held = material::current(gateway, key).await?;
-                Some(held.backend.export_key(cx.call(), held.key()).await?)
+                let mut held = material::current(gateway, key).await?;
+                let export = async |held: &Held| held.backend.export_key(cx.call(), held.key()).await;
+                Some(held.using(gateway, export).await?)
             } else {
                 None
             };

@@ -1,9 +1,8 @@
 //! `POST /keys/{id}/actions/wrap`: encrypt a data key under a root key, or make one and encrypt it.
 
 use super::input::{Problems, check_aad};
-use super::material;
+use super::material::{self, Held};
 use crate::access::Action;
-use crate::backend::DataKey;
 use crate::error::Error;
 use crate::ids::{KeySelector, VersionId};
 use crate::pipeline::{Admitted, Ask, Done, Gateway, RequestContext};
@@ -53,18 +52,20 @@ pub async fn wrap(
             let input = input?;
             let key = admitted.key()?;
             state::check(KeyAction::Wrap, key)?;
-            let held = material::current(gateway, key).await?;
+            let mut held = material::current(gateway, key).await?;
             let max_plaintext = gateway.limits.max_plaintext.min(held.backend.description().max_plaintext);
             validate(gateway, &input, max_plaintext)?;
-            let aad = held.aad(&input.aad);
-            let (plaintext, wrapped) = match &input.plaintext {
-                Some(plaintext) => (None, held.backend.wrap(cx.call(), held.key(), plaintext, &aad).await?),
-                None => {
-                    let DataKey { plaintext, wrapped } =
-                        held.backend.generate_data_key(cx.call(), held.key(), DATA_KEY_BYTES, &aad).await?;
-                    (Some(plaintext), wrapped)
-                }
+            let encrypt = async |held: &Held| {
+                let (call, aad) = (cx.call(), held.aad(&input.aad));
+                Ok(match &input.plaintext {
+                    Some(plaintext) => (None, held.backend.wrap(call, held.key(), plaintext, &aad).await?),
+                    None => {
+                        let made = held.backend.generate_data_key(call, held.key(), DATA_KEY_BYTES, &aad).await?;
+                        (Some(made.plaintext), made.wrapped)
+                    }
+                })
             };
+            let (plaintext, wrapped) = held.using(gateway, encrypt).await?;
             let version = held.version();
             let wrapped = Wrapped { plaintext, ciphertext: held.seal(wrapped)?, version };
             Ok(Done::new(wrapped).about(key).tell("keyVersionId", version))

@@ -188,7 +188,7 @@ impl Opener {
                 );
                 Ok(())
             }
-            Format::Is(_) => Ok(()),
+            Format::Is(_) => upgrade::add_tables(database).map_err(|trouble| self.trouble(trouble)),
             Format::Unreadable => Err(damaged("its format number cannot be read")),
         }
     }

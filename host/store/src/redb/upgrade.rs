@@ -7,7 +7,7 @@ use keygate_core::ids::{InstanceId, KeyRingId};
 use keygate_core::key::{Key, Stamp};
 use keygate_core::ring::KeyRing;
 use keygate_core::store::StoreError;
-use redb::{Database, ReadableTable, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::error::Trouble;
 use super::open::{Bytes, META_TABLE, table};
@@ -20,6 +20,19 @@ pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), Trouble>
         transaction.open_table(table(name))?;
     }
     transaction.open_table(META_TABLE)?.insert(META_FORMAT, STORE_FORMAT.to_be_bytes().as_slice())?;
+    Ok(())
+}
+
+/// Makes those tables that came after the store was made. They change nothing for an older Keygate, which leaves them alone.
+pub(super) fn add_tables(database: &Database) -> Result<(), Trouble> {
+    let there: Vec<String> =
+        database.begin_read()?.list_tables()?.map(|table| redb::TableHandle::name(&table).to_owned()).collect();
+    if Table::ALL.into_iter().all(|name| there.iter().any(|there| there == name.name())) {
+        return Ok(());
+    }
+    let transaction = super::writer::begin(database)?;
+    make_tables(&transaction)?;
+    transaction.commit()?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId};
 use crate::import_token::ImportToken;
 use crate::key::{DueKind, Key, KeyVersion};
+use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
 use crate::query::{self, Listed};
 use crate::registration::{LifecycleEvent, Registration};
@@ -27,6 +28,8 @@ pub(super) struct State {
     import_tokens: BTreeMap<InstanceId, ImportToken>,
     registrations: BTreeMap<(InstanceId, KeyId, String), Registration>,
     events: BTreeMap<(InstanceId, EventId), LifecycleEvent>,
+    migrations: BTreeMap<InstanceId, Migration>,
+    stays: BTreeMap<EntryId, Stay>,
     /// What takes back the batch that is being done, oldest first.
     undo: Vec<Undo>,
 }
@@ -71,6 +74,21 @@ impl State {
     pub(super) fn listed(&self, instance: InstanceId, filter: &KeyFilter) -> Vec<(&Key, String)> {
         let keys = self.keys.values().filter(|key| key.instance == instance).map(|key| (key, names_of(key)));
         keys.filter(|(key, names)| filter.matches(&Listed::of(key, names, filter.at))).collect()
+    }
+
+    /// By id.
+    pub(super) fn key_ids(&self, instance: InstanceId, after: Option<KeyId>) -> impl Iterator<Item = KeyId> {
+        let ids = self.keys.keys().filter(move |(of, id)| *of == instance && after.is_none_or(|after| *id > after));
+        ids.map(|(_, id)| *id)
+    }
+
+    pub(super) fn migration(&self, instance: InstanceId) -> Option<&Migration> {
+        self.migrations.get(&instance)
+    }
+
+    /// By key.
+    pub(super) fn stays(&self, instance: InstanceId) -> impl Iterator<Item = &Stay> {
+        self.stays.iter().filter(move |((of, _), _)| *of == instance).map(|(_, stay)| stay)
     }
 
     pub(super) fn due(&self, wanted: DueKind) -> Vec<Due> {
@@ -166,6 +184,17 @@ impl State {
                 require(self.key(instance, key).is_some() && !self.versions(instance, key).any(there))?;
                 self.set(|state| &mut state.versions, (instance, key, version.sequence), Some(version));
             }
+            Change::UpdateVersion { instance, key, before, after } => {
+                let owner = self.key(instance, key).ok_or(StoreError::Conflict)?;
+                let stored = self.versions(instance, key).find(|version| version.id == before.id);
+                let is_same = before.id == after.id && before.sequence == after.sequence;
+                require(!owner.purging && is_same && stored == Some(&before))?;
+                self.set(|state| &mut state.versions, (instance, key, after.sequence), Some(after));
+            }
+            Change::PutMigration { migration } => self.put_migration(migration)?,
+            Change::PutStay { instance, stay } => {
+                self.set(|state| &mut state.stays, (instance, stay.key), Some(stay));
+            }
             Change::RemoveKey { instance, key, revision } => self.remove_key(instance, key, revision)?,
             Change::InsertRing { ring, at_most } => {
                 let rings = self.rings(ring.instance).count();
@@ -212,6 +241,20 @@ impl State {
                 self.set(|state| &mut state.events, (instance, event), None);
             }
         }
+        Ok(())
+    }
+
+    fn put_migration(&mut self, migration: Migration) -> StoreResult<()> {
+        let instance = migration.instance;
+        let before = self.migration(instance);
+        require(before.map_or(0, |before| before.revision).checked_add(1) == Some(migration.revision))?;
+        if before.is_some_and(|before| before.id != migration.id) {
+            let old: Vec<KeyId> = self.stays(instance).map(|stay| stay.key).collect();
+            for key in old {
+                self.set(|state| &mut state.stays, (instance, key), None);
+            }
+        }
+        self.set(|state| &mut state.migrations, instance, Some(migration));
         Ok(())
     }
 

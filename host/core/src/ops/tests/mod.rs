@@ -11,6 +11,7 @@ mod instance_policies;
 mod life;
 mod lifecycle;
 mod list;
+mod migrate;
 mod model;
 mod obligations;
 mod order;

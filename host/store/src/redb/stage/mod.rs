@@ -4,6 +4,7 @@
 mod adopters;
 mod instances;
 mod keys;
+mod migrations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -83,6 +84,11 @@ impl<'s, 't> Stage<'s, 't> {
                 Change::InsertKey { key, version } => stage.insert_key(key, version)?,
                 Change::UpdateKey { key } => stage.update_key(key)?,
                 Change::InsertVersion { instance, key, version } => stage.insert_version(*instance, *key, version)?,
+                Change::UpdateVersion { instance, key, before, after } => {
+                    stage.update_version(*instance, *key, before, after)?;
+                }
+                Change::PutMigration { migration } => stage.put_migration(migration)?,
+                Change::PutStay { instance, stay } => stage.put_stay(*instance, stay)?,
                 Change::RemoveKey { instance, key, revision } => stage.remove_key(*instance, *key, *revision)?,
                 Change::InsertRing { ring, at_most } => stage.insert_ring(ring, *at_most)?,
                 Change::RemoveRing { instance, ring } => stage.remove_ring(*instance, ring)?,
