@@ -3,13 +3,12 @@
 use super::common::DAY;
 use super::*;
 use crate::backend::BackendError;
-use crate::backend::CryptoBackend;
 use crate::ids::MigrationId;
 use crate::key::{KeyRef, KeyState, KeyVersion};
 use crate::migration::{Migration, MigrationState, Stay, StayReason};
 use crate::ops::migrate::{self, Route, Runner, Step};
-use crate::ops::{purge, read, rewrap, unwrap};
 use crate::ops::wrap::Wrap;
+use crate::ops::{purge, read, rewrap, unwrap};
 use crate::store::{Change, PageRequest};
 
 const ALL: PageRequest = PageRequest { offset: 0, limit: usize::MAX };
@@ -74,8 +73,7 @@ impl Move {
     }
 
     fn wrap(&self, key: &Key) -> String {
-        let wrapped = wrap::wrap(&self.world.gateway, &cx(FIRST), &by_id(key), Ok(Wrap::default()));
-        block_on(wrapped).unwrap().ciphertext
+        block_on(wrap::wrap(&self.world.gateway, &cx(FIRST), &by_id(key), Ok(Wrap::default()))).unwrap().ciphertext
     }
 
     fn unwrap(&self, key: &Key, ciphertext: &str) -> Result<unwrap::Unwrapped, Error> {
@@ -94,7 +92,7 @@ fn all_versions_of_all_keys_move_and_old_ciphertexts_open() {
     let imported = it.world.imported(&[5; 24]);
     let disabled = it.world.key_in(KeyState::Suspended);
     let deleted = it.world.key_in(KeyState::Destroyed);
-    let standard = CreateKey { kind: KeyKind::Standard, payload: plain(b"secret"), ..root("s") };
+    let standard = CreateKey { kind: KeyKind::Standard, payload: plain(b"secret"), ..super::root("s") };
     let standard = it.world.create(standard).unwrap().key;
     let before = it.world.stored(&root).unwrap();
     it.bind("other");
@@ -121,7 +119,11 @@ fn all_versions_of_all_keys_move_and_old_ciphertexts_open() {
     let events = it.world.audit.events();
     let count = |action| events.iter().filter(|event| event.action == action).count();
     assert_eq!(count("keygate.backends.migrate"), 1);
-    assert_eq!(count("keygate.backends.migration.move"), 10, "one for each key that moves, and one where it is destroyed");
+    assert_eq!(
+        count("keygate.backends.migration.move"),
+        10,
+        "one for each key that moves, and one where it is destroyed"
+    );
     assert_eq!(count("keygate.backends.migration.end"), 1);
 }
 
@@ -177,7 +179,7 @@ fn what_cannot_travel_gets_a_new_version_where_it_can() {
 
 #[test]
 fn one_bad_key_stops_no_other_and_its_mapping_stays() {
-    let mut it = Move::new();
+    let it = Move::new();
     let keys: Vec<Key> = (0..5).map(|_| it.world.root_key()).collect();
     let bad = &keys[2];
     let before = it.versions(bad).remove(0);
