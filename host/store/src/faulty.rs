@@ -7,6 +7,7 @@ use keygate_core::clock::Timestamp;
 use keygate_core::crn::ResourceCrn;
 use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use keygate_core::import_token::ImportToken;
+use keygate_core::instance::Records;
 use keygate_core::key::{DueKind, Key, KeyVersion};
 use keygate_core::policy::InstancePolicies;
 use keygate_core::ports::BoxFuture;
@@ -192,6 +193,10 @@ impl KeyStore for FaultyStore {
         page: PageRequest,
     ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>> {
         Box::pin(self.read(self.inner.events(instance, key, page)))
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(self.read(self.inner.instances()))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::import_token::ImportToken;
+use crate::instance::Records;
 use crate::key::{DueKind, Key, KeyVersion};
 use crate::policy::InstancePolicies;
 use crate::ports::BoxFuture;
@@ -152,6 +153,10 @@ impl KeyStore for MemoryStore {
             events.retain(|event| key.is_none_or(|key| event.key == key));
             Ok(page_of(events, page))
         })
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(async move { Ok(self.state().instances()) })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

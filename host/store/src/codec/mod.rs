@@ -7,6 +7,7 @@
 mod adopters;
 mod instances;
 mod keys;
+mod tenants;
 
 use keygate_core::clock::Timestamp;
 use keygate_core::ids::KeyId;
@@ -18,6 +19,7 @@ pub(crate) use instances::{
     decode_import_token, decode_policies, decode_ring, encode_import_token, encode_policies, encode_ring,
 };
 pub(crate) use keys::{decode_key, decode_version, encode_key, encode_version};
+pub(crate) use tenants::{decode_authorization, decode_instance, encode_authorization, encode_instance};
 
 const FORMAT_1: u8 = 1;
 const FORMAT_2: u8 = 2;

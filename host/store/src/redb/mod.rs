@@ -19,6 +19,7 @@ use keygate_core::clock::Timestamp;
 use keygate_core::crn::ResourceCrn;
 use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use keygate_core::import_token::ImportToken;
+use keygate_core::instance::Records;
 use keygate_core::key::{DueKind, Key, KeyVersion};
 use keygate_core::policy::InstancePolicies;
 use keygate_core::ports::BoxFuture;
@@ -339,6 +340,10 @@ impl KeyStore for RedbStore {
     ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>> {
         // The total takes a pass over all of them, and nothing makes adopters acknowledge any.
         Box::pin(self.read_apart(move |live| live.view().events(instance, key, page)))
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(async move { self.view(View::tenants) })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

@@ -168,7 +168,7 @@ fn one_key(
     Ok(Answer::json(status, MediaType::Key, &body, size)?)
 }
 
-pub(super) fn instance<'a>(app: &'a App, incoming: &Incoming) -> Result<&'a Instance, Error> {
+pub(super) fn instance(app: &App, incoming: &Incoming) -> Result<Arc<Instance>, Error> {
     // The pipeline has refused the request already if there is none.
     app.gateway
         .instances

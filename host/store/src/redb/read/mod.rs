@@ -2,6 +2,7 @@
 
 mod adopters;
 mod instances;
+mod tenants;
 
 use keygate_core::ids::{Alias, InstanceId, KeyId, VersionId};
 use keygate_core::key::{Key, KeyVersion};
