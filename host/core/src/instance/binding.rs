@@ -24,6 +24,16 @@ pub const fn uses_backend(action: Action) -> bool {
 }
 
 impl Gateway {
+    /// Reads the instances that the store has, and shows them to everybody: at the start, and after each change.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn read_instances(&self) -> Result<(), Error> {
+        let ticket = self.instances.ticket();
+        self.instances.show(ticket, self.store.instances().await?);
+        Ok(())
+    }
+
     /// Checks that an instance may use the crypto instance that it is bound to, where it is bound to one.
     ///
     /// # Errors

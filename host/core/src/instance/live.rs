@@ -132,6 +132,17 @@ impl Instances {
         self.0.now.store(Arc::new(picture.resolved()));
     }
 
+    /// What it would be with another configuration. Nobody else sees that.
+    #[must_use]
+    pub fn with(&self, instances: impl IntoIterator<Item = Instance>, crypto: Vec<CryptoInstance>) -> Self {
+        let now = self.0.now.load();
+        let (records, authorizations) = (now.records.clone(), now.authorizations.clone());
+        let other = Self::default();
+        other.0.now.store(Arc::new(Picture { records, authorizations, ..Picture::default() }));
+        other.configure(instances, crypto);
+        other
+    }
+
     /// To be taken after a commit and before the store is read for [`Instances::show`]. What was read with a later ticket has
     /// every commit in it that came before an earlier one, so the latest that is shown is right.
     pub fn ticket(&self) -> Ticket {

@@ -60,7 +60,11 @@ impl Reader<'_> {
     fn instances(&mut self, tree: &mut Tree, crypto: &[CryptoInstance]) -> Vec<Instance> {
         let entries = tree.list::<Entry>("instances");
         if entries.is_empty() {
-            tree.problem("instances", "there is no instance, so nobody could do anything", "add an [[instances]] entry");
+            tree.problem(
+                "instances",
+                "there is no instance, so nobody could do anything",
+                "add an [[instances]] entry",
+            );
         }
         let mut instances = Vec::new();
         for (i, entry) in entries.into_iter().enumerate() {
@@ -125,7 +129,11 @@ impl Reader<'_> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("add a [[backends]] entry with name = \"{backend}\""),
         };
-        tree.problem(format!("{path}.backend"), format!("{who} names the backend `{backend}`, which is not there"), mend);
+        tree.problem(
+            format!("{path}.backend"),
+            format!("{who} names the backend `{backend}`, which is not there"),
+            mend,
+        );
     }
 
     fn id(&mut self, tree: &mut Tree, path: &str, text: &str) -> Option<InstanceId> {
