@@ -7,6 +7,7 @@ use crate::crn::{CrnQuery, ResourceCrn};
 use crate::future::BoxFuture;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::import_token::ImportToken;
+use crate::instance::{Authorization, ProvisionedInstance, Records};
 use crate::key::{DueKind, Key, KeyVersion};
 use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
@@ -33,6 +34,9 @@ pub enum StoreError {
     /// There are as many rings as there may be.
     #[error("there are {0} key rings already")]
     RingQuota(usize),
+    /// An instance was to go that has keys in it, in whatever state.
+    #[error("there are {0} keys in the instance")]
+    InstanceInUse(usize),
     /// The store cannot be reached, or cannot write. Says why, for the operator. Of a commit that fails like this
     /// nobody can say whether it was done: whole or not at all, but which of the two only a look at the store tells.
     #[error("unavailable: {0}")]
@@ -157,6 +161,37 @@ pub enum Change {
         instance: InstanceId,
         /// Which.
         event: EventId,
+    },
+    /// A provisioned instance as it is now to be. The stored one must have the revision before; none is 0.
+    PutInstance {
+        /// The instance.
+        instance: ProvisionedInstance,
+    },
+    /// Nothing, where there is a provisioned instance of this id: what else is in the batch builds on it. `Conflict`
+    /// where there is none.
+    RequireInstance {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// A provisioned instance, gone, with its rings, policies, import token and the authorizations that it has.
+    /// `InstanceInUse` when a key is in it, in whatever state.
+    RemoveInstance {
+        /// Which.
+        instance: InstanceId,
+        /// The revision that it must have.
+        revision: u64,
+    },
+    /// A new authorization. `Conflict` when there is one of this source and target.
+    InsertAuthorization {
+        /// The authorization.
+        authorization: Authorization,
+    },
+    /// An authorization, gone. `Conflict` when there is none.
+    RemoveAuthorization {
+        /// Who may.
+        source: InstanceId,
+        /// Use what.
+        target: InstanceId,
     },
 }
 
@@ -314,6 +349,10 @@ pub trait KeyStore: Send + Sync {
 
     /// What stayed behind of one key in the last migration of its instance.
     fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>>;
+
+    /// The provisioned instances and the authorizations there are, all read at one moment. For the start and after changes:
+    /// what requests need is in [`crate::instance::Instances`].
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>>;
 
     /// Does a batch, and returns when it is durable.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>>;

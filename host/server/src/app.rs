@@ -68,7 +68,8 @@ impl App {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let mut problems = Vec::new();
 
-        let instances: Instances = config.instances.iter().cloned().collect();
+        let instances = Instances::default();
+        instances.configure(config.instances.iter().cloned(), config.crypto_instances.clone());
         let (hsm, found) = hsm_tokens(config, &clock, &entropy).await;
         problems.extend(found);
         let runtime = live_runtime(config, &clock, &entropy, &hsm).await.map_err(|found| problems.extend(found)).ok();
@@ -98,6 +99,7 @@ impl App {
             limits: config.limits.clone(),
             import_keys: ReadyPairs::default(),
         };
+        provisioned(&gateway).await.map_err(Problems)?;
         keys_open(&gateway, None).await.map_err(Problems)?;
         if config.server.private_listen.is_none() {
             warn_of_shut_instances(&gateway).await;
@@ -188,6 +190,32 @@ pub fn with_backends(gateway: &Gateway, backends: Arc<dyn Backends>) -> Gateway 
         limits: gateway.limits.clone(),
         import_keys: ReadyPairs::default(),
     }
+}
+
+/// Reads the instances that the store has, and says in the log what is wrong with them.
+async fn provisioned(gateway: &Gateway) -> Result<(), Vec<Problem>> {
+    if let Err(error) = gateway.read_instances().await {
+        let mend = "look at the store's file, or restore it from a backup";
+        return Err(vec![Problem::at("store.path", error.to_string(), mend).in_step("store")]);
+    }
+    for id in gateway.instances.hidden() {
+        tracing::warn!(
+            instance = %id,
+            "the store has a provisioned instance of this id, and so has the configuration; the configuration's counts"
+        );
+    }
+    let backends = gateway.backends.names();
+    for instance in gateway.instances.iter().filter(|instance| !backends.contains(&instance.backend)) {
+        let (backend, crypto_instance) = (&instance.backend, instance.crypto_instance.map(|id| id.to_string()));
+        tracing::error!(
+            instance = %instance.id,
+            backend,
+            crypto_instance,
+            "this instance is bound to what is not configured; nobody can make or use keys in it until that is back, or \
+             it is bound anew (keygate instance bind)"
+        );
+    }
+    Ok(())
 }
 
 /// Says in the log which instances answer nobody: their policy wants a private endpoint, and there is none. That is no

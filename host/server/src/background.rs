@@ -1,6 +1,7 @@
 //! What the gateway does without being asked: it looks for keys whose time has come, and keeps key pairs for import
 //! tokens ready. It also listens for what asks it to take its plugins anew.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -29,12 +30,7 @@ impl Background {
     pub fn start(app: &Arc<App>, doors: Doors) -> Self {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(tend(Arc::downgrade(app), stopped.clone()));
-        let mut backends: Vec<_> = app.gateway.instances.iter().map(|instance| instance.backend.clone()).collect();
-        backends.sort_unstable();
-        backends.dedup();
-        for backend in backends {
-            tokio::spawn(stock(Arc::downgrade(app), backend, stopped.clone()));
-        }
+        tokio::spawn(stocks(Arc::downgrade(app), stopped.clone()));
         doors.open(app, &stopped);
         Self { stop }
     }
@@ -74,11 +70,30 @@ pub(crate) fn report(tended: &Tended) {
     }
 }
 
-/// Keeps key pairs for import tokens ready on a backend.
+/// Keeps key pairs for import tokens ready on each backend that instances make keys on, also on those that come later.
+async fn stocks(app: Weak<App>, mut stopped: watch::Receiver<()>) {
+    let mut begun = BTreeSet::new();
+    while let Some(gateway) = app.upgrade().map(|app| Arc::clone(&app.gateway)) {
+        for backend in gateway.instances.backends() {
+            if begun.insert(backend.clone()) {
+                tokio::spawn(stock(Weak::clone(&app), backend, stopped.clone()));
+            }
+        }
+        drop(gateway);
+        if unless_stopped(tokio::time::sleep(STOCK_INTERVAL), &mut stopped).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Keeps key pairs for import tokens ready on a backend, for as long as an instance makes keys on it.
 async fn stock(app: Weak<App>, backend: String, mut stopped: watch::Receiver<()>) {
     while let Some(app) = app.upgrade() {
         let name = backend.clone();
         let fill = async move {
+            if !app.gateway.instances.backends().contains(&name) {
+                return Err(());
+            }
             let filled = import_tokens::fill(&app.gateway, &name).await;
             filled.map_err(|error| tracing::warn!(backend = name, %error, "no key pair for import tokens was made"))
         };

@@ -74,7 +74,7 @@ mod tests {
     fn instance(n: u8) -> Instance {
         let text = String::new;
         let id = InstanceId::from_bytes([n; 16]);
-        Instance { id, name: text(), region: text(), account: text(), backend: text() }
+        Instance { id, name: text(), region: text(), account: text(), backend: text(), crypto_instance: None }
     }
 
     fn manifest(chain: Vec<(&str, Scope)>) -> Manifest {

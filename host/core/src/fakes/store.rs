@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::import_token::ImportToken;
+use crate::instance::Records;
 use crate::key::{DueKind, Key, KeyVersion};
 use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
@@ -174,6 +175,10 @@ impl KeyStore for MemoryStore {
 
     fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>> {
         Box::pin(async move { Ok(self.state().stays(instance).find(|stay| stay.key == key).cloned()) })
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(async move { Ok(self.state().instances()) })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

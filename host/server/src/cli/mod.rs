@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod client;
 mod new_key;
 mod plugin;
 mod policy;

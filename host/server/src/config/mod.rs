@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use keygate_core::instance::Instance;
+use keygate_core::instance::{CryptoInstance, Instance};
 use keygate_core::limits::Limits;
 use keygate_pkcs11::{PinSource, TokenConfig};
 use keygate_runtime::manifest::TrustedKey;
@@ -72,6 +72,8 @@ pub struct Config {
     pub iam: IamParams,
     /// `[[instances]]`
     pub instances: Vec<Instance>,
+    /// `[[crypto_instances]]`
+    pub crypto_instances: Vec<CryptoInstance>,
     /// `[[secrets]]`
     pub secrets: Vec<SecretParams>,
     /// `[[tokens]]`
@@ -155,11 +157,13 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
     let secrets = secrets::read(&mut tree, &base);
     let tokens = tokens::read(&mut tree, &base);
     let (limits, rate_limit) = limits::read(&mut tree);
+    let (instances, crypto_instances) = instances::read(&mut tree, &names.backends);
     let config = Config {
         server,
         store: store::read(&mut tree, &base),
         iam: iam::read(&mut tree, &base),
-        instances: instances::read(&mut tree, &names.backends),
+        instances,
+        crypto_instances,
         limits,
         rate_limit,
         runtime: runtime::read(&mut tree, &base),

@@ -16,6 +16,7 @@ const PREFIX: &str = "KEYGATE__";
 /// Lists: a variable cannot say which entry it means.
 const LISTS: &[&str] = &[
     "instances",
+    "crypto_instances",
     "secrets",
     "tokens",
     "plugins",

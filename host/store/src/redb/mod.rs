@@ -19,6 +19,7 @@ use keygate_core::clock::Timestamp;
 use keygate_core::crn::ResourceCrn;
 use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use keygate_core::import_token::ImportToken;
+use keygate_core::instance::Records;
 use keygate_core::key::{DueKind, Key, KeyVersion};
 use keygate_core::migration::{Migration, Stay};
 use keygate_core::policy::InstancePolicies;
@@ -362,6 +363,10 @@ impl KeyStore for RedbStore {
 
     fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>> {
         Box::pin(async move { self.view(|view| view.stay(instance, key)) })
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(async move { self.view(View::tenants) })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

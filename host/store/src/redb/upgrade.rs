@@ -7,7 +7,7 @@ use keygate_core::ids::{InstanceId, KeyRingId};
 use keygate_core::key::{Key, Stamp};
 use keygate_core::ring::KeyRing;
 use keygate_core::store::StoreError;
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Database, ReadableTable, WriteTransaction};
 
 use super::error::Trouble;
 use super::open::{Bytes, META_TABLE, table};
@@ -23,13 +23,8 @@ pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), Trouble>
     Ok(())
 }
 
-/// Makes those tables that came after the store was made. They change nothing for an older Keygate, which leaves them alone.
-pub(super) fn add_tables(database: &Database) -> Result<(), Trouble> {
-    let there: Vec<String> =
-        database.begin_read()?.list_tables()?.map(|table| redb::TableHandle::name(&table).to_owned()).collect();
-    if Table::ALL.into_iter().all(|name| there.iter().any(|there| there == name.name())) {
-        return Ok(());
-    }
+/// From format 2, which had neither instances, authorizations nor migrations. Nothing of what is there changes.
+pub(super) fn from_format_2(database: &Database) -> Result<(), Trouble> {
     let transaction = super::writer::begin(database)?;
     make_tables(&transaction)?;
     transaction.commit()?;

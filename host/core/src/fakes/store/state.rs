@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId};
 use crate::import_token::ImportToken;
+use crate::instance::{Authorization, ProvisionedInstance, Records};
 use crate::key::{DueKind, Key, KeyVersion};
 use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
@@ -30,6 +31,8 @@ pub(super) struct State {
     events: BTreeMap<(InstanceId, EventId), LifecycleEvent>,
     migrations: BTreeMap<InstanceId, Migration>,
     stays: BTreeMap<EntryId, Stay>,
+    instances: BTreeMap<InstanceId, ProvisionedInstance>,
+    authorizations: BTreeMap<(InstanceId, InstanceId), Authorization>,
     /// What takes back the batch that is being done, oldest first.
     undo: Vec<Undo>,
 }
@@ -138,6 +141,49 @@ impl State {
     }
 }
 
+// Instances themselves.
+impl State {
+    /// By id, and by source and target.
+    pub(super) fn instances(&self) -> Records {
+        Records {
+            instances: self.instances.values().cloned().collect(),
+            authorizations: self.authorizations.values().cloned().collect(),
+        }
+    }
+
+    fn put_instance(&mut self, new: ProvisionedInstance) -> StoreResult<()> {
+        let before = self.instances.get(&new.id).map_or(0, |before| before.revision);
+        require(before.checked_add(1) == Some(new.revision))?;
+        self.set(|state| &mut state.instances, new.id, Some(new));
+        Ok(())
+    }
+
+    fn remove_instance(&mut self, instance: InstanceId, revision: u64) -> StoreResult<()> {
+        require(self.instances.get(&instance).is_some_and(|before| before.revision == revision))?;
+        match self.keys.values().filter(|key| key.instance == instance).count() {
+            0 => {}
+            keys => return Err(StoreError::InstanceInUse(keys)),
+        }
+        let rings: Vec<_> = self.rings(instance).map(|ring| ring.id.clone()).collect();
+        for ring in rings {
+            self.set(|state| &mut state.rings, (instance, ring), None);
+        }
+        let given: Vec<_> = self.authorizations.keys().filter(|(source, _)| *source == instance).copied().collect();
+        for authorization in given {
+            self.set(|state| &mut state.authorizations, authorization, None);
+        }
+        let stays: Vec<_> = self.stays(instance).map(|stay| (instance, stay.key)).collect();
+        for stay in stays {
+            self.set(|state| &mut state.stays, stay, None);
+        }
+        self.set(|state| &mut state.migrations, instance, None);
+        self.set(|state| &mut state.policies, instance, None);
+        self.set(|state| &mut state.import_tokens, instance, None);
+        self.set(|state| &mut state.instances, instance, None);
+        Ok(())
+    }
+}
+
 // Changing.
 impl State {
     pub(super) fn commit(&mut self, batch: Batch) -> StoreResult<()> {
@@ -239,6 +285,18 @@ impl State {
             Change::RemoveEvent { instance, event } => {
                 require(self.events.contains_key(&(instance, event)))?;
                 self.set(|state| &mut state.events, (instance, event), None);
+            }
+            Change::PutInstance { instance } => self.put_instance(instance)?,
+            Change::RequireInstance { instance } => require(self.instances.contains_key(&instance))?,
+            Change::RemoveInstance { instance, revision } => self.remove_instance(instance, revision)?,
+            Change::InsertAuthorization { authorization } => {
+                let id = (authorization.source, authorization.target);
+                require(!self.authorizations.contains_key(&id))?;
+                self.set(|state| &mut state.authorizations, id, Some(authorization));
+            }
+            Change::RemoveAuthorization { source, target } => {
+                require(self.authorizations.contains_key(&(source, target)))?;
+                self.set(|state| &mut state.authorizations, (source, target), None);
             }
         }
         Ok(())

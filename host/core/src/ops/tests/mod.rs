@@ -96,6 +96,7 @@ impl World {
             region: "us-south".to_owned(),
             account: "a".repeat(32),
             backend: "fake".to_owned(),
+            crypto_instance: None,
         };
         let gateway = Gateway {
             store: Arc::new(MemoryStore::default()),

@@ -3,6 +3,7 @@
 mod adopters;
 mod instances;
 mod migrations;
+mod tenants;
 
 use keygate_core::ids::{Alias, InstanceId, KeyId, VersionId};
 use keygate_core::key::{Key, KeyVersion};

@@ -5,6 +5,7 @@ mod adopters;
 mod instances;
 mod keys;
 mod migrations;
+mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -100,6 +101,11 @@ impl<'s, 't> Stage<'s, 't> {
                 }
                 Change::InsertEvent { event } => stage.insert_event(event)?,
                 Change::RemoveEvent { instance, event } => stage.remove_event(*instance, *event)?,
+                Change::PutInstance { instance } => stage.put_instance(instance)?,
+                Change::RequireInstance { instance } => stage.require_instance(*instance)?,
+                Change::RemoveInstance { instance, revision } => stage.remove_instance(*instance, *revision)?,
+                Change::InsertAuthorization { authorization } => stage.insert_authorization(authorization)?,
+                Change::RemoveAuthorization { source, target } => stage.remove_authorization(*source, *target)?,
             }
         }
         Ok((stage.changes, stage.effects))
