@@ -203,6 +203,11 @@ actions! {
 }
 
 impl Action {
+    /// Whether somebody asks for it. The rules never hear of what the gateway does by itself.
+    pub const fn is_asked_for(self) -> bool {
+        !matches!(self, Self::Expire | Self::MoveKey | Self::EndMigration)
+    }
+
     /// Whether it is about the gateway itself and no instance. The rules are told [`InstanceId::GATEWAY`] then.
     pub const fn is_about_gateway(self) -> bool {
         matches!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keygate_core::import_token::ReadyPairs;
 use keygate_core::instance::Instances;
+use keygate_core::limits::Limits;
 use keygate_core::ops::life::Tender;
 use keygate_core::pipeline::Gateway;
 use keygate_core::policy::{InstancePolicyKind, PolicyAttributes};
@@ -96,7 +97,11 @@ impl App {
             clock,
             entropy,
             instances,
-            limits: config.limits.clone(),
+            limits: Limits {
+                // A call that began before a key was moved may still be at work where it was.
+                migration_grace: config.limits.migration_grace.max(config.server.request_deadline),
+                ..config.limits.clone()
+            },
             import_keys: ReadyPairs::default(),
         };
         provisioned(&gateway).await.map_err(Problems)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use keygate_core::ops::import_tokens;
 use keygate_core::ops::life::Tended;
+use keygate_core::ops::migrate::{Runner, Step};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -15,6 +16,9 @@ use crate::reload::Doors;
 
 /// How often the stock of key pairs is looked at. Looking costs nothing.
 const STOCK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a look is taken for a migration that was begun. Looking costs a read for each instance.
+const MIGRATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a backend that could not make a key pair is left alone.
 const STOCK_PAUSE: Duration = Duration::from_secs(60);
@@ -30,6 +34,7 @@ impl Background {
     pub fn start(app: &Arc<App>, doors: Doors) -> Self {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(tend(Arc::downgrade(app), stopped.clone()));
+        tokio::spawn(migrate(Arc::downgrade(app), stopped.clone()));
         tokio::spawn(stocks(Arc::downgrade(app), stopped.clone()));
         doors.open(app, &stopped);
         Self { stop }
@@ -51,6 +56,32 @@ async fn tend(app: Weak<App>, mut stopped: watch::Receiver<()>) {
             return;
         }
         if unless_stopped(tokio::time::sleep(interval), &mut stopped).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Works at migrations, one little part after the other. It needs nothing to begin with but the store: what a gateway that
+/// died has left is found at the first look.
+async fn migrate(app: Weak<App>, mut stopped: watch::Receiver<()>) {
+    let mut runner = Runner::default();
+    while let Some(app) = app.upgrade() {
+        let work = async move {
+            let instances: Vec<_> = app.gateway.instances.iter().map(|instance| instance.id).collect();
+            let mut wait = MIGRATION_INTERVAL;
+            for instance in instances {
+                match runner.step(&app.gateway, instance).await {
+                    Step::Worked => wait = Duration::ZERO,
+                    Step::Wait(longest) => wait = wait.min(longest),
+                    Step::Idle => {}
+                }
+            }
+            (runner, wait)
+        };
+        let Some(done) = unless_stopped(guarded("migrations", work), &mut stopped).await else { return };
+        let wait;
+        (runner, wait) = done.unwrap_or_else(|| (Runner::default(), STOCK_PAUSE));
+        if unless_stopped(tokio::time::sleep(wait), &mut stopped).await.is_none() {
             return;
         }
     }

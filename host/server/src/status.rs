@@ -53,6 +53,8 @@ pub const fn of_reason(code: ReasonCode) -> u16 {
         | ReasonCode::InstanceNotFound
         | ReasonCode::CryptoInstanceNotFound
         | ReasonCode::AuthorizationNotFound
+        | ReasonCode::BackendNotFound
+        | ReasonCode::MigrationNotFound
         | ReasonCode::ImportTokenNotFound
         | ReasonCode::KeyRingNotFound
         | ReasonCode::AliasNotFound
@@ -74,6 +76,8 @@ pub const fn of_reason(code: ReasonCode) -> u16 {
         | ReasonCode::InstanceNotEmpty
         | ReasonCode::InstanceConfigured
         | ReasonCode::InstanceQuota
+        | ReasonCode::MigrationUnderWay
+        | ReasonCode::InstanceNotBound
         | ReasonCode::KeyRingKeysNotDeleted
         | ReasonCode::RegistrationDuplicate
         | ReasonCode::RegistrationState

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use super::input::{MAX_SECRET_BYTES, Problems};
-use crate::backend::{
-    Algorithm, BackendError, BackendKey, BackendResult, Call, CryptoBackend, ImportEnvelope, KeyIdentity, KeySpec,
-};
+use crate::backend::{Algorithm, BackendError, BackendKey, Call, CryptoBackend, ImportEnvelope, KeyIdentity, KeySpec};
 use crate::clock::Timestamp;
 use crate::encoding;
 use crate::envelope::{Envelope, canonical_aad};
@@ -100,6 +98,8 @@ pub(super) struct Held {
     writer: String,
     /// Whether it is there to open a ciphertext that has been written.
     opens: bool,
+    /// Whether its record was read again already.
+    is_second: bool,
     pub(super) backend: Arc<dyn CryptoBackend>,
 }
 
@@ -123,30 +123,60 @@ impl Held {
         Ok(encoding::encode(&sealed.map_err(|error| Error::Internal(error.to_string()))?))
     }
 
-    /// Has the backend do something with the key. Where the backend does not know the key, its record is read once more: a
-    /// migration may have moved it in between, and the backend that has it now is asked then. Nothing else ever comes of a
-    /// key that its backend does not show: the record stays as it is, and the key is there again when the backend is.
-    pub(super) async fn using<T>(
+    /// Encrypts.
+    pub(super) async fn wrap(
         &mut self,
         gateway: &Gateway,
-        work: impl AsyncFn(&Self) -> BackendResult<T>,
-    ) -> Result<T, Error> {
-        match work(self).await {
-            Err(error @ (BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. })) => {
-                let KeyIdentity { instance, key, version } = self.identity;
-                let found = gateway.store.version(instance, key, version).await?;
-                let Some(moved) = found.filter(|found| found.key_ref != self.version.key_ref) else {
-                    return Err(error.into());
-                };
-                self.backend = gateway.backend(&moved.key_ref.backend)?;
-                // What is to be opened was written by whoever wrote it; what is to be written is written here.
-                if !self.opens {
-                    self.writer.clone_from(&moved.key_ref.backend);
-                }
-                self.version = moved;
-                Ok(work(self).await?)
+        call: Call<'_>,
+        plaintext: &SecretBytes,
+        caller: &[String],
+    ) -> Result<Vec<u8>, Error> {
+        loop {
+            match self.backend.wrap(call, self.key(), plaintext, &self.aad(caller)).await {
+                Ok(wrapped) => return Ok(wrapped),
+                Err(error) => self.moved(gateway, error).await?,
             }
-            done => Ok(done?),
+        }
+    }
+
+    /// What to do after the backend failed with this: `Ok` is to try once more. Where the backend does not know the key, its
+    /// record is read again: a migration may have moved it in between, and the backend that has it now is to be asked then.
+    /// Nothing else ever comes of a key that its backend does not show: the record stays as it is, and the key is there
+    /// again when the backend shows it.
+    pub(super) async fn moved(&mut self, gateway: &Gateway, error: BackendError) -> Result<(), Error> {
+        if self.is_second || !matches!(error, BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. }) {
+            return Err(error.into());
+        }
+        let KeyIdentity { instance, key, version } = self.identity;
+        let found = gateway.store.version(instance, key, version).await?;
+        let Some(moved) = found.filter(|found| found.key_ref != self.version.key_ref) else {
+            return Err(error.into());
+        };
+        self.backend = gateway.backend(&moved.key_ref.backend)?;
+        // What is to be opened was written by whoever wrote it; what is to be written is written here.
+        if !self.opens {
+            self.writer.clone_from(&moved.key_ref.backend);
+        }
+        self.version = moved;
+        self.is_second = true;
+        Ok(())
+    }
+}
+
+impl Opened {
+    /// Decrypts it.
+    pub(super) async fn unwrap(
+        &mut self,
+        gateway: &Gateway,
+        call: Call<'_>,
+        caller: &[String],
+    ) -> Result<SecretBytes, Error> {
+        loop {
+            let aad = self.held.aad(caller);
+            match self.held.backend.unwrap(call, self.held.key(), &self.wrapped, &aad).await {
+                Ok(plaintext) => return Ok(plaintext),
+                Err(error) => self.held.moved(gateway, error).await?,
+            }
         }
     }
 }
@@ -162,7 +192,7 @@ pub(super) async fn current(gateway: &Gateway, key: &Key) -> Result<Held, Error>
     })?;
     let backend = gateway.backend(&version.key_ref.backend)?;
     let writer = version.key_ref.backend.clone();
-    Ok(Held { identity: identity(key, version.id), version, writer, opens: false, backend })
+    Ok(Held { identity: identity(key, version.id), version, writer, opens: false, is_second: false, backend })
 }
 
 /// A ciphertext as clients hold it, taken apart, with the version that opens it.
@@ -181,7 +211,14 @@ pub(super) async fn open(gateway: &Gateway, key: &Key, ciphertext: &str) -> Resu
     let envelope = Envelope::decode(&bytes).map_err(|_| unprocessable())?;
     let version = gateway.store.version(key.instance, key.id, envelope.version).await?.ok_or_else(unprocessable)?;
     let backend = gateway.backend(&version.key_ref.backend)?;
-    let held = Held { identity: identity(key, version.id), version, writer: envelope.backend, opens: true, backend };
+    let held = Held {
+        identity: identity(key, version.id),
+        version,
+        writer: envelope.backend,
+        opens: true,
+        is_second: false,
+        backend,
+    };
     Ok(Opened { held, wrapped: envelope.wrapped })
 }
 

@@ -1,6 +1,6 @@
 //! `GET /keys/{id}` and `GET /keys/{id}/metadata`.
 
-use super::material::{self, Held};
+use super::material;
 use crate::access::Action;
 use crate::error::Error;
 use crate::ids::KeySelector;
@@ -27,8 +27,12 @@ pub async fn read(gateway: &Gateway, cx: &RequestContext, selector: &KeySelector
             let key = admitted.key()?;
             let payload = if key.kind == KeyKind::Standard && key.state != KeyState::Destroyed {
                 let mut held = material::current(gateway, key).await?;
-                let export = async |held: &Held| held.backend.export_key(cx.call(), held.key()).await;
-                Some(held.using(gateway, export).await?)
+                Some(loop {
+                    match held.backend.export_key(cx.call(), held.key()).await {
+                        Ok(payload) => break payload,
+                        Err(error) => held.moved(gateway, error).await?,
+                    }
+                })
             } else {
                 None
             };

@@ -1,6 +1,6 @@
 //! `POST /keys/{id}/actions/rewrap`: move a ciphertext to the newest key version. Nobody sees the plaintext.
 
-use super::material::{self, Held};
+use super::material;
 use super::unwrap::{Ciphertext, Rewrapped, check_input};
 use crate::access::Action;
 use crate::backend::BackendError;
@@ -46,13 +46,8 @@ pub async fn rewrap(
                 None => {
                     // The versions live on different backends: no sandbox can hold both, so the plaintext passes through
                     // the host, in a buffer that is wiped. It is what unwrap does too.
-                    let decrypt =
-                        async |held: &Held| held.backend.unwrap(cx.call(), held.key(), bytes, &source_aad).await;
-                    let plaintext = source.held.using(gateway, decrypt).await?;
-                    let encrypt = async |held: &Held| {
-                        held.backend.wrap(cx.call(), held.key(), &plaintext, &held.aad(&input.aad)).await
-                    };
-                    target.using(gateway, encrypt).await?
+                    let plaintext = source.unwrap(gateway, cx.call(), &input.aad).await?;
+                    target.wrap(gateway, cx.call(), &plaintext, &input.aad).await?
                 }
             };
             let (from, to) = (source.held.version(), target.version());

@@ -1,7 +1,7 @@
 //! `POST /keys/{id}/actions/unwrap`: decrypt a data key, and wrap it anew when an old key version had wrapped it.
 
 use super::input::{Problems, check_aad};
-use super::material::{self, Held};
+use super::material;
 use crate::access::Action;
 use crate::error::Error;
 use crate::ids::{KeySelector, VersionId};
@@ -56,18 +56,13 @@ pub async fn unwrap(
             state::check(KeyAction::Unwrap, key)?;
             check_input(gateway, &input)?;
             let mut opened = material::open(gateway, key, &input.ciphertext).await?;
-            let (wrapped, aad) = (&opened.wrapped, opened.held.aad(&input.aad));
-            let decrypt = async |held: &Held| held.backend.unwrap(cx.call(), held.key(), wrapped, &aad).await;
-            let plaintext = opened.held.using(gateway, decrypt).await?;
+            let plaintext = opened.unwrap(gateway, cx.call(), &input.aad).await?;
             let version = opened.held.version();
             let rewrapped = if version == key.current_version {
                 None
             } else {
                 let mut target = material::current(gateway, key).await?;
-                let encrypt = async |held: &Held| {
-                    held.backend.wrap(cx.call(), held.key(), &plaintext, &held.aad(&input.aad)).await
-                };
-                let wrapped = target.using(gateway, encrypt).await?;
+                let wrapped = target.wrap(gateway, cx.call(), &plaintext, &input.aad).await?;
                 Some(Rewrapped { ciphertext: target.seal(wrapped)?, version: target.version() })
             };
             let done = Done::new(Unwrapped { plaintext, version, rewrapped }).about(key);

@@ -1,8 +1,9 @@
 //! `POST /keys/{id}/actions/wrap`: encrypt a data key under a root key, or make one and encrypt it.
 
 use super::input::{Problems, check_aad};
-use super::material::{self, Held};
+use super::material;
 use crate::access::Action;
+use crate::backend::DataKey;
 use crate::error::Error;
 use crate::ids::{KeySelector, VersionId};
 use crate::pipeline::{Admitted, Ask, Done, Gateway, RequestContext};
@@ -55,17 +56,22 @@ pub async fn wrap(
             let mut held = material::current(gateway, key).await?;
             let max_plaintext = gateway.limits.max_plaintext.min(held.backend.description().max_plaintext);
             validate(gateway, &input, max_plaintext)?;
-            let encrypt = async |held: &Held| {
+            let (plaintext, wrapped) = loop {
                 let (call, aad) = (cx.call(), held.aad(&input.aad));
-                Ok(match &input.plaintext {
-                    Some(plaintext) => (None, held.backend.wrap(call, held.key(), plaintext, &aad).await?),
-                    None => {
-                        let made = held.backend.generate_data_key(call, held.key(), DATA_KEY_BYTES, &aad).await?;
-                        (Some(made.plaintext), made.wrapped)
+                let outcome = match &input.plaintext {
+                    Some(plaintext) => {
+                        held.backend.wrap(call, held.key(), plaintext, &aad).await.map(|wrapped| (None, wrapped))
                     }
-                })
+                    None => {
+                        let made = held.backend.generate_data_key(call, held.key(), DATA_KEY_BYTES, &aad).await;
+                        made.map(|DataKey { plaintext, wrapped }| (Some(plaintext), wrapped))
+                    }
+                };
+                match outcome {
+                    Ok(made) => break made,
+                    Err(error) => held.moved(gateway, error).await?,
+                }
             };
-            let (plaintext, wrapped) = held.using(gateway, encrypt).await?;
             let version = held.version();
             let wrapped = Wrapped { plaintext, ciphertext: held.seal(wrapped)?, version };
             Ok(Done::new(wrapped).about(key).tell("keyVersionId", version))

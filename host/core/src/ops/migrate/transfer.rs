@@ -112,17 +112,15 @@ impl Carrier<'_> {
         let sealed = self.from.seal_for_transport(self.call, source, public).await?;
         let pair = KeyIdentity { instance: self.key.instance, key, version: key.first_version() };
         let opener = BackendKey { identity: pair, reference };
-        let open = async |bits| {
+        let others = SIZES.into_iter().filter(|bits| *bits != self.key.bits);
+        let is_older = self.key.imported && version.id != self.key.current_version;
+        let sizes = [self.key.bits].into_iter().chain(others.filter(|_| is_older));
+        let mut outcome = Err(BackendError::InvalidInput(String::new()));
+        for bits in sizes {
             let spec = KeySpec { algorithm: Algorithm::Aes, bits, kind: KeyKind::Root };
-            self.to.open_transport(self.call, opener, identity, spec, &sealed).await
-        };
-        let mut outcome = open(self.key.bits).await;
-        if self.key.imported && version.id != self.key.current_version {
-            for bits in SIZES.into_iter().filter(|bits| *bits != self.key.bits) {
-                if !matches!(outcome, Err(BackendError::InvalidInput(_))) {
-                    break;
-                }
-                outcome = open(bits).await;
+            outcome = self.to.open_transport(self.call, opener, identity, spec, &sealed).await;
+            if !matches!(outcome, Err(BackendError::InvalidInput(_))) {
+                break;
             }
         }
         Ok(outcome?)
