@@ -99,6 +99,7 @@
 mod aad;
 mod backend;
 mod errors;
+mod foreign;
 mod hsm;
 mod identity;
 mod import;
