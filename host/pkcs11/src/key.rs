@@ -7,7 +7,7 @@ use crate::handles::{Identity, Known};
 use crate::link::Counted;
 use crate::token::Door;
 
-/// What a key may be used for: CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP and CKA_UNWRAP.
+/// What a key may be used for: CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP and CKA_SIGN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Usage {
     /// CKA_ENCRYPT.
@@ -18,6 +18,8 @@ pub struct Usage {
     pub wrap: bool,
     /// CKA_UNWRAP.
     pub unwrap: bool,
+    /// CKA_SIGN, of AES keys only: CMACs.
+    pub mac: bool,
 }
 
 /// What kind of key.

@@ -75,4 +75,4 @@ pub use key::{Algorithm, Digest, IvSource, Key, KeyTemplate, Sealed, Usage, Wrap
 pub use module::Modules;
 pub use pending::Pending;
 pub use probe::{Outcome, Padding, Probe};
-pub use token::{MAX_DATA, MAX_ID, MAX_OAEP, MAX_RANDOM, MAX_WRAPPED, Token, TokenInfo};
+pub use token::{MAX_DATA, MAX_ID, MAX_MAC, MAX_OAEP, MAX_RANDOM, MAX_WRAPPED, Token, TokenInfo};

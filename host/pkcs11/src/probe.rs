@@ -6,7 +6,7 @@ use crate::conn::Conn;
 use crate::error::{Error, Failure};
 use crate::key::{Algorithm, Digest, KeyTemplate, Usage, Wrapping};
 use crate::module::describe;
-use crate::ops::cipher::{gcm_open, gcm_seal};
+use crate::ops::cipher::{cmac, gcm_open, gcm_seal};
 use crate::ops::learned::{self, Trial};
 use crate::ops::{oaep, template, wrapping};
 use crate::rv::{self, Means};
@@ -90,9 +90,10 @@ pub(crate) fn info(conn: &Conn<'_>) -> Result<TokenInfo, Failure> {
 
 type Trying = fn(&Conn<'_>) -> Result<(), Failure>;
 
-const TRIALS: [(&str, Trying); 8] = [
+const TRIALS: [(&str, Trying); 9] = [
     ("CKM_AES_KEY_GEN", |conn| Trial::generate(conn, false).map(drop)),
     ("CKM_AES_GCM", gcm),
+    ("CKM_AES_CMAC", mac),
     ("CKM_AES_KEY_WRAP", key_wrap),
     ("CKM_AES_KEY_WRAP_PAD", |conn| padded(conn, Wrapping::AesKeyWrapPad)),
     ("CKM_AES_KEY_WRAP_KWP", |conn| {
@@ -175,6 +176,22 @@ fn gcm(conn: &Conn<'_>) -> Result<(), Failure> {
         return wrong("an error for a wrong AAD");
     }
     Ok(())
+}
+
+/// Example 2 of RFC 4493 where the token takes a key in clear; else 16 bytes, the same twice.
+fn mac(conn: &Conn<'_>) -> Result<(), Failure> {
+    const KEY: [u8; 16] =
+        [0x2B, 0x7E, 0x15, 0x16, 0x28, 0xAE, 0xD2, 0xA6, 0xAB, 0xF7, 0x15, 0x88, 0x09, 0xCF, 0x4F, 0x3C];
+    const TEXT: [u8; 16] =
+        [0x6B, 0xC1, 0xBE, 0xE2, 0x2E, 0x40, 0x9F, 0x96, 0xE9, 0x3D, 0x7E, 0x11, 0x73, 0x93, 0x17, 0x2A];
+    const ANSWER: [u8; 16] =
+        [0x07, 0x0A, 0x16, 0xB4, 0x6B, 0x4D, 0x41, 0x44, 0xF7, 0x9B, 0xDD, 0x9D, 0xD0, 0x4A, 0x28, 0x7C];
+    if let Ok(known) = Trial::macs(conn, Some(&KEY)) {
+        return if cmac(conn, known.1, &TEXT)?.expose() == ANSWER { Ok(()) } else { wrong("CMAC's known answer") };
+    }
+    let key = Trial::macs(conn, None)?;
+    let (one, two) = (cmac(conn, key.1, &TEXT)?, cmac(conn, key.1, &TEXT)?);
+    if one.expose() == two.expose() { Ok(()) } else { wrong("the same CMAC twice") }
 }
 
 /// RFC 3394, 4.6, where the token takes keys in clear; else a round trip.

@@ -1,6 +1,6 @@
 //! The one place of this crate with unsafe code: what the binding's safe face leaves out.
 //!
-//! - C_Encrypt, C_Decrypt and C_WrapKey with a buffer that is large enough from the start. The binding asks for the length
+//! - C_Encrypt, C_Decrypt, C_Sign and C_WrapKey with a buffer that is large enough from the start. The binding asks for the length
 //!   first; NSS softokn then answers without the tag of GCM and fails with CKR_BUFFER_TOO_SMALL. It is also a call less.
 //! - CKM_AES_KEY_WRAP_KWP, for which the binding has no name, and the whole list of mechanisms, which it filters.
 //! - C_CloseSession by number, when all sessions of a lost link are closed by one thread; C_Finalize without giving the
@@ -164,6 +164,36 @@ impl Raw {
         check("C_Decrypt", rv)?;
         let len = usize::try_from(len).unwrap_or(0);
         out.truncate(len);
+        Ok(std::mem::take(&mut *out))
+    }
+
+    /// C_SignInit and C_Sign into a buffer of `room` bytes, which is never moved to another place.
+    pub(crate) fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+        room: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut mechanism = mechanism_of(mechanism, None);
+        // SAFETY: as in `encrypt`.
+        let rv = unsafe { function!(self, C_SignInit)(session.handle(), &mut mechanism, key.handle()) };
+        check("C_SignInit", rv)?;
+        let mut out = zeroize::Zeroizing::new(vec![0; room]);
+        let mut len = out.len() as CK_ULONG;
+        // SAFETY: as in `encrypt`.
+        let rv = unsafe {
+            function!(self, C_Sign)(
+                session.handle(),
+                data.as_ptr().cast_mut(),
+                data.len() as CK_ULONG,
+                out.as_mut_ptr(),
+                &mut len,
+            )
+        };
+        check("C_Sign", rv)?;
+        out.truncate(usize::try_from(len).unwrap_or(0));
         Ok(std::mem::take(&mut *out))
     }
 

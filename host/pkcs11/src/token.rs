@@ -29,6 +29,8 @@ pub const MAX_DATA: usize = 65_536;
 pub const MAX_RANDOM: u32 = 4_096;
 /// The longest OAEP ciphertext, in bytes: of RSA-4096.
 pub const MAX_OAEP: usize = 512;
+/// The longest text of a CMAC, in bytes.
+pub const MAX_MAC: usize = 1_024;
 /// The longest wrapped key, in bytes.
 pub const MAX_WRAPPED: usize = 4_096;
 /// How long stopping waits for calls inside the module.
@@ -340,6 +342,14 @@ impl Key {
         self.call(deadline, move |conn, key| cipher::open(conn, key, &sealed, &aad))
     }
 
+    /// Computes CKM_AES_CMAC of at most 1,024 bytes: 16 bytes.
+    pub fn mac(&self, data: Vec<u8>, deadline: Instant) -> Pending<SecretBytes> {
+        if data.len() > MAX_MAC {
+            return Pending::ready(Err(Error::invalid(format!("`data` must have at most {MAX_MAC} bytes"))));
+        }
+        self.call(deadline, move |conn, key| cipher::mac(conn, key, &data))
+    }
+
     /// Decrypts with CKM_AES_CBC_PAD: `iv` of 16 bytes, at most 65,552 bytes in whole blocks.
     pub fn decrypt_cbc(&self, iv: &[u8], ciphertext: Vec<u8>, deadline: Instant) -> Pending<SecretBytes> {
         let Ok(iv) = <[u8; 16]>::try_from(iv) else {
@@ -441,6 +451,7 @@ fn check_id(id: &[u8]) -> Result<(), Error> {
 fn check_template(template: &KeyTemplate, algorithm: Algorithm) -> Result<(), Error> {
     all(&[
         (template.algorithm == algorithm, "`algorithm` does not fit the call: AES for secret keys, RSA for pairs"),
+        (!template.usage.mac || algorithm == Algorithm::Aes, "`mac` is a use of AES keys only"),
         (template.persistent == template.id.is_some(), "a persistent key needs an id, and no other key may have one"),
     ])?;
     template.id.as_deref().map_or(Ok(()), check_id)

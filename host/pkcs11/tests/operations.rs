@@ -252,6 +252,33 @@ fn a_key_does_what_its_usage_says_and_nothing_else() {
     assert!(token.health().is_ready());
 }
 
+/// RFC 4493, examples 1 to 4.
+#[test]
+fn a_key_that_may_computes_cmacs() {
+    let lab = Lab::new();
+    let token = lab.token();
+    let key = [0x2b, 0x7e, 0x15, 0x16, 0x28, 0xae, 0xd2, 0xa6, 0xab, 0xf7, 0x15, 0x88, 0x09, 0xcf, 0x4f, 0x3c];
+    let usage = Usage { mac: true, decrypt: true, ..Usage::default() };
+    let template = KeyTemplate { usage, ..session_aes(false) };
+    let key = token.import_key(&template, secret(&key), soon()).wait().unwrap();
+    let text = [
+        0x6b, 0xc1, 0xbe, 0xe2, 0x2e, 0x40, 0x9f, 0x96, 0xe9, 0x3d, 0x7e, 0x11, 0x73, 0x93, 0x17, 0x2a, 0xae, 0x2d,
+        0x8a, 0x57, 0x1e, 0x03, 0xac, 0x9c, 0x9e, 0xb7, 0x6f, 0xac, 0x45, 0xaf, 0x8e, 0x51, 0x30, 0xc8, 0x1c, 0x46,
+        0xa3, 0x5c, 0xe4, 0x11,
+    ];
+    for (len, begins) in [(0, [0xbb, 0x1d, 0x69, 0x29]), (16, [0x07, 0x0a, 0x16, 0xb4]), (40, [0xdf, 0xa6, 0x67, 0x47])]
+    {
+        let mac = key.mac(text[..len].to_vec(), soon()).wait().unwrap();
+        assert_eq!((mac.len(), &mac.expose()[..4]), (16, &begins[..]), "of {len} bytes");
+    }
+    assert_eq!(key.mac(vec![1; 1_024], soon()).wait().unwrap().len(), 16);
+    assert!(matches!(key.mac(vec![1; 1_025], soon()).wait(), Err(Error::InvalidInput(_))));
+    // One that may not does not, and no pair may.
+    assert!(matches!(make(&token, b"k").mac(vec![1], soon()).wait(), Err(Error::InvalidInput(_))));
+    let pair = KeyTemplate { usage, ..rsa(b"pair") };
+    assert!(matches!(token.generate_key_pair(&pair, 2_048, soon()).wait(), Err(Error::InvalidInput(_))));
+}
+
 #[test]
 fn an_iv_of_the_token_is_refused_where_the_token_does_not_make_it() {
     let lab = Lab::new();
@@ -271,6 +298,7 @@ fn the_probe_tells_what_softhsm_can_do() {
     for name in [
         "CKM_AES_KEY_GEN",
         "CKM_AES_GCM",
+        "CKM_AES_CMAC",
         "CKM_AES_KEY_WRAP",
         "CKM_AES_KEY_WRAP_PAD",
         "CKM_AES_CBC_PAD",

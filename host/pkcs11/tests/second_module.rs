@@ -52,7 +52,14 @@ fn softokn_does_all_that_its_probe_says() {
     let lab = Lab::new();
     let token: Token = lab.start(config(&lab));
     let probe = token.probe(soon()).wait().unwrap();
-    for name in ["CKM_AES_KEY_GEN", "CKM_AES_GCM", "CKM_AES_KEY_WRAP", "CKM_AES_KEY_WRAP_KWP", "CKM_RSA_PKCS_OAEP"] {
+    for name in [
+        "CKM_AES_KEY_GEN",
+        "CKM_AES_GCM",
+        "CKM_AES_CMAC",
+        "CKM_AES_KEY_WRAP",
+        "CKM_AES_KEY_WRAP_KWP",
+        "CKM_RSA_PKCS_OAEP",
+    ] {
         assert_eq!(probe.mechanism(name), &Outcome::Works, "{name}");
     }
     assert!(probe.oaep.iter().all(|(_, outcome)| outcome.works()), "{:?}", probe.oaep);

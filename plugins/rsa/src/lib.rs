@@ -6,5 +6,5 @@ mod pair;
 mod primes;
 mod random;
 
-pub use pair::{Hash, PRIMES, RsaPair};
+pub use pair::{Hash, PRIMES, RsaPair, encrypt};
 pub use random::Random;

@@ -1,4 +1,4 @@
-//! RSA key pairs of 4096 bits, to receive what others encrypt. OAEP and nothing else.
+//! RSA key pairs of 4096 bits, to receive what others encrypt, and to encrypt to what others have. OAEP and nothing else.
 //!
 //! The private operation is constant-time by the design of its crate's big numbers, blinded with randomness of the host or of a token,
 //! checked against faults, and has one failure for all causes: what RUSTSEC-2023-0071 and Manger's attack on OAEP need is
@@ -7,7 +7,7 @@
 
 use keygate_plugin_sdk::backend::{Error, Result, SecretBytes};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
-use rsa::{BoxedUint, Oaep, RsaPrivateKey};
+use rsa::{BoxedUint, Oaep, RsaPrivateKey, RsaPublicKey};
 use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -18,6 +18,8 @@ use crate::random::Blinding;
 
 /// The size of the modulus, in bits.
 const BITS: u32 = 4_096;
+/// The size of the modulus, in bytes.
+const MODULUS: usize = 512;
 /// The size of both primes, one behind the other, in bytes: how a pair is kept.
 pub const PRIMES: usize = 512;
 
@@ -27,6 +29,32 @@ const SPKI_HEAD: [u8; 33] = *b"\x30\x82\x02\x22\x30\x0d\x06\x09\x2a\x86\x48\x86\
     \x03\x82\x02\x0f\x00\x30\x82\x02\x0a\x02\x82\x02\x01\x00";
 /// What stands behind it: the exponent.
 const SPKI_TAIL: [u8; 5] = *b"\x02\x03\x01\x00\x01";
+
+/// Encrypts to a public key of 4096 bits and exponent 65,537 (SubjectPublicKeyInfo, DER) with RSAES-OAEP. `None` where it is
+/// no such key, or `plaintext` is longer than the hash allows.
+///
+/// # Errors
+/// What the generator, which gives the seed, failed with.
+pub fn encrypt(
+    random: &mut Random<impl FnMut(u32) -> Result<SecretBytes>>,
+    hash: Hash,
+    public: &[u8],
+    plaintext: &[u8],
+) -> Result<Option<Vec<u8>>> {
+    let modulus = public.strip_prefix(&SPKI_HEAD).and_then(|rest| rest.strip_suffix(&SPKI_TAIL));
+    let Some(modulus) = modulus.filter(|modulus| modulus.len() == MODULUS) else { return Ok(None) };
+    let Ok(modulus) = BoxedUint::from_be_slice(modulus, BITS) else { return Ok(None) };
+    if modulus.bits() != BITS {
+        return Ok(None);
+    }
+    let Ok(key) = RsaPublicKey::new(modulus, BoxedUint::from(primes::EXPONENT)) else { return Ok(None) };
+    let mut seed = Blinding::draw(random)?;
+    let sealed = match hash {
+        Hash::Sha1 => key.encrypt(&mut seed, Oaep::<Sha1>::new(), plaintext),
+        Hash::Sha256 => key.encrypt(&mut seed, Oaep::<Sha256>::new(), plaintext),
+    };
+    Ok(sealed.ok())
+}
 
 /// The hash of an OAEP, for mask generation too. No label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

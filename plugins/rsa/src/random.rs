@@ -36,7 +36,7 @@ impl<F: FnMut(u32) -> Result<SecretBytes>> Random<F> {
     }
 }
 
-/// What blinds one private operation: 256 bits of a generator, made longer with SHA-256. The crate that computes wants a
+/// What blinds one private operation, or is the seed of one encryption: 256 bits of a generator, made longer with SHA-256. The crate that computes wants a
 /// generator that cannot fail, and one behind a door can.
 pub(crate) struct Blinding {
     seed: Zeroizing<[u8; 32]>,

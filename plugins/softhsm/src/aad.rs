@@ -17,7 +17,8 @@ pub(crate) fn join<const N: usize>(purpose: &str, parts: [&[u8]; N]) -> Vec<u8> 
     plain(&format!("{purpose}/sha-256"), &[Sha256::digest(&joined).as_slice()])
 }
 
-fn plain(purpose: &str, parts: &[&[u8]]) -> Vec<u8> {
+/// The same, however long it comes out.
+pub(crate) fn plain(purpose: &str, parts: &[&[u8]]) -> Vec<u8> {
     let size = parts.iter().fold(4 + purpose.len(), |size, part| size + 4 + part.len());
     let mut joined = Vec::with_capacity(size);
     for part in core::iter::once(purpose.as_bytes()).chain(parts.iter().copied()) {

@@ -42,6 +42,14 @@ impl Opened {
         }
     }
 
+    /// Whether another backend sent it.
+    fn arrived(&self) -> bool {
+        match self {
+            Self::Object(_, shape) => shape.origin == Origin::Arrived,
+            Self::Wrapped(header, ..) | Self::Payload(header, _) => header.arrived(),
+        }
+    }
+
     /// Of what.
     const fn algorithm(&self) -> Algorithm {
         match self {
@@ -59,6 +67,20 @@ pub(crate) fn usage(purpose: Purpose) -> Usage {
         Purpose::Import => Usage::UNWRAP | Usage::DECRYPT,
         Purpose::Transport => Usage::UNWRAP,
     }
+}
+
+/// The same, where another backend may have sent the key. One that was made here opens what was sealed here, and has no use for
+/// CMACs.
+pub(crate) fn usage_of(purpose: Purpose, arrived: bool) -> Usage {
+    if arrived { usage(purpose) | Usage::MAC } else { usage(purpose) }
+}
+
+/// A root key that is to be used.
+pub(crate) struct Root {
+    /// Its handle.
+    pub(crate) key: pkcs11::Key,
+    /// Whether another backend sent it: then it opens that backend's ciphertexts too.
+    pub(crate) arrived: bool,
 }
 
 /// How a key is made that ends with the call. Only one that is to be wrapped may be exportable.
@@ -219,6 +241,12 @@ impl<'a> Hsm<'a> {
         self.seal(identity, purpose, algorithm, Inside::Wrapped(self.settings.wrap), &wrapped)
     }
 
+    /// The same, of a root key that another backend sent.
+    pub(crate) fn keep_arrived(&self, identity: &KeyIdentity, key: &pkcs11::Key) -> Result<KeyRef> {
+        let wrapped = self.wrap_key(key)?;
+        self.seal(identity, Purpose::Root, Algorithm::Aes, Inside::Arrived(self.settings.wrap), &wrapped)
+    }
+
     /// Makes a root key.
     pub(crate) fn make_root(&self, identity: &KeyIdentity, bytes: u32) -> Result<KeyRef> {
         let making = |error| self.explain("to make a root key", error);
@@ -251,25 +279,26 @@ impl<'a> Hsm<'a> {
             Keep::Wrapped => self.keep_wrapped(identity, Purpose::Root, Algorithm::Aes, &passing(true)?),
             Keep::Token => self.give_object(
                 identity,
-                material.len() as u32,
+                (Origin::Given, material.len() as u32),
                 |template| self.token.import_key(template, material),
                 || passing(false),
             ),
         }
     }
 
-    /// Brings a root key into the token as an object, with `give`. Where one of its identity is there already, it must be
+    /// Brings a root key of an origin and size into the token as an object, with `give`. Where one of its identity is there already, it must be
     /// the same, as `again` makes it once more for the time of the call: then an answer was lost.
     pub(crate) fn give_object(
         &self,
         identity: &KeyIdentity,
-        bytes: u32,
+        (origin, bytes): (Origin, u32),
         give: impl FnOnce(&KeyTemplate) -> pkcs11::Result<pkcs11::Key>,
         again: impl FnOnce() -> Result<pkcs11::Key>,
     ) -> Result<KeyRef> {
-        let id = identity::object_id(identity, root_shape(Origin::Given, bytes))?;
+        let id = identity::object_id(identity, root_shape(origin, bytes))?;
         let taking = |error| self.explain("to bring a key into the token", error);
-        match give(&lasting("AES", usage(Purpose::Root), &id)) {
+        let usage = usage_of(Purpose::Root, origin == Origin::Arrived);
+        match give(&lasting("AES", usage, &id)) {
             Ok(_) => return Ok(keyref::of_object(&id)),
             Err(pkcs11::Error::AlreadyExists) => {}
             Err(error) => return Err(taking(error)),
@@ -302,7 +331,7 @@ impl<'a> Hsm<'a> {
                 })?;
                 Ok(match header.inside {
                     Inside::Payload => Opened::Payload(header, bytes),
-                    Inside::Wrapped(how) => Opened::Wrapped(header, how, bytes),
+                    Inside::Wrapped(how) | Inside::Arrived(how) => Opened::Wrapped(header, how, bytes),
                 })
             }
         }
@@ -317,7 +346,7 @@ impl<'a> Hsm<'a> {
             }),
             Opened::Wrapped(header, how, wrapped) => {
                 let algorithm = if opened.algorithm() == Algorithm::Rsa { "RSA" } else { "AES" };
-                let template = session(algorithm, usage(header.purpose), leaving);
+                let template = session(algorithm, usage_of(header.purpose, header.arrived()), leaving);
                 let unwrapped =
                     self.helper(Helper::Wrapping, header.version)?.unwrap_key(&how.wrapping(), wrapped, &template);
                 unwrapped.map_err(|error| match error {
@@ -335,10 +364,10 @@ impl<'a> Hsm<'a> {
     }
 
     /// A root key, to wrap and unwrap with.
-    pub(crate) fn root(&self, key: &Key) -> Result<pkcs11::Key> {
+    pub(crate) fn root(&self, key: &Key) -> Result<Root> {
         let opened = self.open_ref(key)?;
         match opened.purpose() {
-            Purpose::Root => self.handle(&opened, false),
+            Purpose::Root => Ok(Root { key: self.handle(&opened, false)?, arrived: opened.arrived() }),
             Purpose::Standard => Err(Error::Unsupported("a standard key wraps nothing: use a root key".to_owned())),
             // It is no key version's: the store mixed something up.
             Purpose::Import | Purpose::Transport => Err(Error::InvalidKeyRef),
@@ -358,6 +387,9 @@ impl<'a> Hsm<'a> {
             }
             Opened::Wrapped(header, ..) => {
                 let handle = self.handle(&opened, true)?;
+                if header.arrived() {
+                    return self.keep_arrived(&key.identity, &handle).map(Some);
+                }
                 self.keep_wrapped(&key.identity, header.purpose, header.algorithm, &handle).map(Some)
             }
         }

@@ -19,6 +19,8 @@ pub(crate) enum Origin {
     Made,
     /// Imported.
     Given,
+    /// Sent by another backend. It may compute CMACs, which is how that backend's ciphertexts are opened.
+    Arrived,
 }
 
 /// What an object is, as its CKA_ID says it.
@@ -44,6 +46,7 @@ pub(crate) fn object_id(identity: &KeyIdentity, shape: Shape) -> Result<[u8; ID]
     let origin = match shape.origin {
         Origin::Made => 1,
         Origin::Given => 2,
+        Origin::Arrived => 3,
     };
     let mut id = [0; ID];
     let (head, uuids) = id.split_at_mut(MAGIC.len() + 4);
@@ -69,13 +72,16 @@ pub(crate) fn shape(id: &[u8], identity: &KeyIdentity) -> Result<Shape> {
         origin: match origin {
             1 => Origin::Made,
             2 => Origin::Given,
+            3 => Origin::Arrived,
             _ => return Err(Error::InvalidKeyRef),
         },
         bytes,
     };
     let sound = match shape.algorithm {
         Algorithm::Aes => shape.purpose == Purpose::Root && matches!(bytes, 16 | 24 | 32),
-        Algorithm::Rsa => matches!(shape.purpose, Purpose::Import | Purpose::Transport) && bytes == 0,
+        Algorithm::Rsa => {
+            matches!(shape.purpose, Purpose::Import | Purpose::Transport) && bytes == 0 && shape.origin == Origin::Made
+        }
         Algorithm::Secret => false,
     };
     if sound && object_id(identity, shape)? == id { Ok(shape) } else { Err(Error::InvalidKeyRef) }
@@ -139,6 +145,7 @@ mod tests {
         let shapes = [
             SHAPE,
             Shape { origin: Origin::Given, ..SHAPE },
+            Shape { origin: Origin::Arrived, ..SHAPE },
             Shape { bytes: 16, ..SHAPE },
             Shape { purpose: Purpose::Import, algorithm: Algorithm::Rsa, bytes: 0, ..SHAPE },
             Shape { purpose: Purpose::Transport, algorithm: Algorithm::Rsa, bytes: 0, ..SHAPE },

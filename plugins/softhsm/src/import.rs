@@ -241,7 +241,7 @@ fn keep_in_token(
         Keep::Wrapped => hsm.keep_wrapped(identity, Purpose::Root, Algorithm::Aes, &passing)?,
         Keep::Token => hsm.give_object(
             identity,
-            bytes as u32,
+            (Origin::Given, bytes as u32),
             |template| pair.unwrap_key(&how, encrypted, template),
             || Ok(passing),
         )?,

@@ -26,6 +26,8 @@ pub(crate) enum Inside {
     Payload,
     /// A key that the token's wrapping key of the same version wrapped so.
     Wrapped(Mechanism),
+    /// The same, of a root key that another backend sent.
+    Arrived(Mechanism),
 }
 
 /// What a sealed key-ref says in clear. All of it is bound.
@@ -39,6 +41,13 @@ pub(crate) struct Header {
     pub(crate) inside: Inside,
     /// The version of the keys in the token that it takes to open it.
     pub(crate) version: u32,
+}
+
+impl Header {
+    /// Whether it is of a root key that another backend sent.
+    pub(crate) const fn arrived(self) -> bool {
+        matches!(self.inside, Inside::Arrived(_))
+    }
 }
 
 /// A key-ref, taken apart and not believed yet.
@@ -69,6 +78,9 @@ fn sealed(reference: &[u8]) -> Option<Reference<'_>> {
             1 => Inside::Wrapped(Mechanism::Kw),
             2 => Inside::Wrapped(Mechanism::KwPad),
             3 => Inside::Wrapped(Mechanism::Kwp),
+            5 => Inside::Arrived(Mechanism::Kw),
+            6 => Inside::Arrived(Mechanism::KwPad),
+            7 => Inside::Arrived(Mechanism::Kwp),
             _ => return None,
         },
         version: u32::from_be_bytes([a, b, c, d]),
@@ -76,8 +88,8 @@ fn sealed(reference: &[u8]) -> Option<Reference<'_>> {
     let sound = match header.purpose {
         Purpose::Root => header.algorithm == Algorithm::Aes && header.inside != Inside::Payload,
         Purpose::Standard => header.algorithm != Algorithm::Rsa && header.inside == Inside::Payload,
-        Purpose::Import => header.algorithm == Algorithm::Rsa,
-        Purpose::Transport => header.algorithm == Algorithm::Rsa && header.inside != Inside::Payload,
+        Purpose::Import => header.algorithm == Algorithm::Rsa && !header.arrived(),
+        Purpose::Transport => header.algorithm == Algorithm::Rsa && matches!(header.inside, Inside::Wrapped(_)),
     };
     if !sound || header.version == 0 {
         return None;
@@ -133,6 +145,9 @@ fn bytes(header: Header) -> [u8; HEADER] {
         Inside::Wrapped(Mechanism::Kw) => 1,
         Inside::Wrapped(Mechanism::KwPad) => 2,
         Inside::Wrapped(Mechanism::Kwp) => 3,
+        Inside::Arrived(Mechanism::Kw) => 5,
+        Inside::Arrived(Mechanism::KwPad) => 6,
+        Inside::Arrived(Mechanism::Kwp) => 7,
     };
     [SEALED, header.purpose.byte(), header.algorithm.byte(), inside, a, b, c, d]
 }

@@ -1,5 +1,5 @@
 //! The built-in HSM backend: root keys in a PKCS#11 token, or wrapped by a key of one; data sealed by the token with
-//! AES-GCM. It has no cipher of its own. What differs between the modules of vendors is in its settings; it is named after
+//! AES-GCM. It has no cipher of its own but to read what another backend sealed. What differs between the modules of vendors is in its settings; it is named after
 //! the one that it is tested on. The operator's guide to it is `docs/operators-hsm.md`.
 //!
 //! # Where keys are
@@ -32,7 +32,7 @@
 //! | 55 | the object's CKA_ID |
 //!
 //! The CKA_ID is `KG1`, what for (1 root key, 3 import key, 4 transport key), the algorithm (1 `AES`, 3 `RSA`), the origin (1
-//! made in the token, 2 imported), the size of an AES key in bytes (0 for RSA), and the instance, the key and the version, 16
+//! made in the token, 2 imported, 3 sent by another backend), the size of an AES key in bytes (0 for RSA), and the instance, the key and the version, 16
 //! bytes each. So it follows from the identity, and this is what binds the key-ref: the plugin computes it anew and compares
 //! (`invalid-key-ref`), and one that was forged to fit names an object that is not there (`key-not-found`). No object is
 //! ever one of another identity, use, origin or size.
@@ -50,7 +50,7 @@
 //! | 1 | the format, `0xC2` |
 //! | 1 | what for: 1 root key, 2 standard key, 3 import key, 4 transport key |
 //! | 1 | the algorithm: 1 `AES`, 2 `SECRET`, 3 `RSA` |
-//! | 1 | what is sealed: 0 the material, or a key wrapped by CKM_AES_KEY_WRAP (1), _PAD (2), _KWP (3) |
+//! | 1 | what is sealed: 0 the material, or a key wrapped by CKM_AES_KEY_WRAP (1), _PAD (2), _KWP (3); 4 more for a root key that another backend sent |
 //! | 4 | the version of the plugin's keys, big-endian |
 //! | 1 | the size of the iv, 12 to 16 |
 //! | n | the iv |
@@ -86,12 +86,21 @@
 //! length. The byte in front is there because not every module encrypts an empty text; modules differ as much in how much
 //! additional data they take.
 //!
+//! # Keys that move
+//!
+//! With `transport` on, root keys leave, sealed to another backend's RSA key in the format of `seal-for-transport` in
+//! `wit/crypto/backend.wit`, and come likewise; one that is an object in the token does not leave. A root key that came has
+//! CKA_SIGN beside CKA_ENCRYPT and CKA_DECRYPT, no other has. With it the token computes CMACs, and so ciphertexts of the software
+//! backend (`aes-gcm`, format `0xB1`) are opened: the key of the one message is derived by the token, and AES-256-GCM under it is
+//! done in the sandbox. None are made. Why, and what it means for secrecy: `docs/adr/0014-moving-keys.md`.
+//!
 //! # How many messages
 //!
 //! AES-GCM under a random iv of 96 bits: after 2^32 messages under one key version the chance that an iv came twice is 2^-33,
 //! which is where NIST SP 800-38D (8.3) says to stop. That is 497 days at 100 wraps a second, and 5 days at 10,000: rotate a
 //! key before, by its rotation policy. The software backend derives a key for each message from a longer nonce; PKCS#11 has
-//! no derivation in this gateway's door to the token, and none that modules have in common. With `iv = "token"` the bound is
+//! no derivation that modules have in common and that leaves the derived key in the token. Of a key that moved, all messages count that any
+//! token sealed under it. With `iv = "token"` the bound is
 //! the module's own. The sealing key seals once for each key that is made or resealed, and stays far below.
 //!
 //! All formats stay readable for ever; a new one gets a new first byte.
@@ -99,6 +108,7 @@
 mod aad;
 mod backend;
 mod errors;
+mod foreign;
 mod hsm;
 mod identity;
 mod import;

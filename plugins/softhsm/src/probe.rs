@@ -10,6 +10,7 @@ use keygate_plugin_sdk::host::pkcs11::{self, Sealed, TokenInfo, Usage, Wrapping}
 
 use crate::backend::SoftHsm;
 use crate::errors::is_missing;
+use crate::foreign;
 use crate::hsm::{Helper, Hsm, session, usage};
 use crate::import;
 use crate::keyref::{IV, TAG};
@@ -44,6 +45,14 @@ const KWP_WRAPPED: [u8; 40] =
 const UNDER_WRAPPED: &[u8] =
     b"\xdb\xab\xa2\x83\x95\x84\x83\xfa\x31\x55\x29\x65\xe4\x0c\x50\x9c\x9b\x3e\x7c\x2e\xf3\xdf\xfc";
 
+/// A published test vector of XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): its key is derived with CMACs.
+const XAES_KEY: [u8; 32] = [3; 32];
+const XAES_AAD: &[u8] = b"c2sp.org/XAES-256-GCM";
+const XAES_PLAINTEXT: &[u8] = b"XAES-256-GCM";
+/// The nonce, and what was sealed under it.
+const XAES_SEALED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWX\x98\x6e\xc1\x83\x25\x93\xdf\x54\x43\xa1\x79\x43\x7f\xd0\x83\xbf\
+    \x3f\xdb\x41\xab\xd7\x40\xa2\x1f\x71\xeb\x76\x9d";
+
 /// Runs everything.
 pub(crate) fn run(backend: &SoftHsm) -> Result<()> {
     let hsm = backend.hsm()?;
@@ -75,6 +84,7 @@ fn check_mechanisms(settings: &Settings, info: &TokenInfo) -> Result<()> {
         (wraps, settings.wrap.name(), another),
         (in_token || transport, "CKM_RSA_PKCS_KEY_PAIR_GEN", sandbox),
         (in_token || transport, "CKM_RSA_PKCS_OAEP", sandbox),
+        (transport, "CKM_AES_CMAC", "set `transport` to `off`"),
         (settings.takes(Hash::Sha1), "CKM_AES_CBC_PAD", "take `sha1` out of `oaep`, or set `import_keys` to `off`"),
     ];
     let missing = needs.iter().filter(|(needed, name, _)| *needed && !info.mechanisms.iter().any(|has| has == name));
@@ -104,6 +114,13 @@ fn known_answers(hsm: &Hsm<'_>) -> Result<()> {
     let sealed = Sealed { iv: GCM_IV.to_vec(), ciphertext: GCM_SEALED.to_vec() };
     opens(key.open(&sealed, &GCM_AAD), GCM_PLAINTEXT, "AES-GCM does not give its known answer").map_err(failed)??;
     refuses(key.open(&sealed, b"other"), "AES-GCM opens with another AAD").map_err(failed)??;
+
+    if hsm.settings().transport != Transport::Off {
+        let key = hsm.token().import_key(&session("AES", Usage::MAC, false), &XAES_KEY).map_err(failed)?;
+        if foreign::open(&key, XAES_SEALED, XAES_AAD).map_err(failed)?.is_none_or(|opened| *opened != XAES_PLAINTEXT) {
+            return Err(broken("AES-CMAC does not give its known answer"));
+        }
+    }
 
     let wrapped = match hsm.settings().wrap {
         Mechanism::Kw => KW_WRAPPED,

@@ -6,6 +6,7 @@ use keygate_plugin_sdk::host::pkcs11::{self, Usage, Wrapping};
 
 use crate::errors::is_of_the_input;
 use crate::hsm::{Hsm, Opened, session, usage};
+use crate::identity::Origin;
 use crate::import::{measure, right_size};
 use crate::settings::{Hash, Keep};
 use crate::spec::{Algorithm, Purpose, Spec};
@@ -89,10 +90,10 @@ pub(crate) fn open(
         return Err(Error::InvalidInput(format!("the sealed key is none of {} bits", spec.bits)));
     }
     match hsm.settings().keep {
-        Keep::Wrapped => hsm.keep_wrapped(identity, Purpose::Root, Algorithm::Aes, &passing),
+        Keep::Wrapped => hsm.keep_arrived(identity, &passing),
         Keep::Token => hsm.give_object(
             identity,
-            wanted.bytes,
+            (Origin::Arrived, wanted.bytes),
             |template| between.unwrap_key(&how, wrapped, template),
             || Ok(passing),
         ),

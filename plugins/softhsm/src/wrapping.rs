@@ -4,7 +4,8 @@ use keygate_plugin_sdk::backend::{Error, KeyIdentity, Result, SecretBytes};
 use keygate_plugin_sdk::host::pkcs11;
 
 use crate::aad;
-use crate::hsm::Hsm;
+use crate::foreign;
+use crate::hsm::{Hsm, Root};
 use crate::keyref::{append, split};
 
 const FORMAT: u8 = 0xD1;
@@ -19,7 +20,7 @@ pub(crate) const OVERHEAD: usize = 2 + *crate::keyref::IV.end() + 1 + crate::key
 /// Seals `plaintext` under a root key.
 pub(crate) fn wrap(
     hsm: &Hsm<'_>,
-    root: &pkcs11::Key,
+    root: &Root,
     identity: &KeyIdentity,
     plaintext: &[u8],
     aad: &[u8],
@@ -28,6 +29,7 @@ pub(crate) fn wrap(
     framed.push(FRONT);
     framed.extend_from_slice(plaintext);
     let sealed = root
+        .key
         .seal(hsm.iv(), &framed, &bound_to(identity, aad))
         .map_err(|error| hsm.explain("to seal with a root key", error))?;
     let mut wrapped = Vec::with_capacity(2 + sealed.iv.len() + sealed.ciphertext.len());
@@ -36,20 +38,24 @@ pub(crate) fn wrap(
     Ok(wrapped)
 }
 
-/// Opens what [`wrap`] made. One error for all causes that lie in the ciphertext.
+/// Opens what [`wrap`] made, and what the software backend made with the same key before it came here. One error for all causes that lie in the ciphertext.
 pub(crate) fn unwrap(
     hsm: &Hsm<'_>,
-    root: &pkcs11::Key,
+    root: &Root,
     identity: &KeyIdentity,
     wrapped: &[u8],
     aad: &[u8],
 ) -> Result<SecretBytes> {
-    let Some((&FORMAT, rest)) = wrapped.split_first() else { return Err(Error::AuthenticationFailed) };
+    let rest = match wrapped.split_first() {
+        Some((&FORMAT, rest)) => rest,
+        Some((&foreign::FORMAT, rest)) => return foreign::unwrap(hsm, root, identity, rest, aad),
+        _ => return Err(Error::AuthenticationFailed),
+    };
     let sealed = split(rest).ok_or(Error::AuthenticationFailed)?;
     if sealed.ciphertext.len() > pkcs11::MAX_SEAL + crate::keyref::TAG {
         return Err(Error::AuthenticationFailed);
     }
-    let mut framed = root.open(&sealed, &bound_to(identity, aad)).map_err(|error| match error {
+    let mut framed = root.key.open(&sealed, &bound_to(identity, aad)).map_err(|error| match error {
         pkcs11::Error::AuthenticationFailed => Error::AuthenticationFailed,
         error => hsm.explain("to open with a root key", error),
     })?;

@@ -1,4 +1,4 @@
-//! Sealing, opening, decrypting; random bytes.
+//! Sealing, opening, decrypting, CMACs; random bytes.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
@@ -13,6 +13,8 @@ use crate::ops::{learned, oaep};
 
 const TAG: usize = 16;
 const IV: usize = 12;
+/// The size of a CMAC, in bytes.
+const MAC: usize = 16;
 
 pub(crate) fn seal(
     conn: &Conn<'_>,
@@ -80,6 +82,20 @@ pub(crate) fn gcm_open(
     let (raw, session) = conn.raw()?;
     let mechanism = Mechanism::AesGcm(GcmParams::new(&mut iv, aad, 128.into()).map_err(Failure::from)?);
     raw.decrypt(session, &mechanism, key, ciphertext).map(SecretBytes::new)
+}
+
+pub(crate) fn mac(conn: &Conn<'_>, key: &Key, data: &[u8]) -> Result<SecretBytes, Failure> {
+    let known = resolve(conn, key)?;
+    cmac(conn, known.handle, data)
+}
+
+pub(crate) fn cmac(conn: &Conn<'_>, key: Handle, data: &[u8]) -> Result<SecretBytes, Failure> {
+    let (raw, session) = conn.raw()?;
+    let mac = raw.sign(session, &Mechanism::AesCMac, key, data, MAC).map(SecretBytes::new)?;
+    if mac.len() == MAC {
+        return Ok(mac);
+    }
+    Err(Error::Unsupported(format!("CKM_AES_CMAC gave {} bytes", mac.len())).into())
 }
 
 pub(crate) fn decrypt_cbc(conn: &Conn<'_>, key: &Key, iv: [u8; 16], ciphertext: &[u8]) -> Result<SecretBytes, Failure> {

@@ -29,7 +29,7 @@ pub(crate) fn key(template: &KeyTemplate, prefix: &str) -> Vec<Attribute> {
         Attribute::Private(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(template.exportable),
-        Attribute::Sign(false),
+        Attribute::Sign(template.usage.mac),
         Attribute::Derive(false),
         Attribute::Decrypt(template.usage.decrypt),
         Attribute::Unwrap(template.usage.unwrap),
@@ -83,6 +83,7 @@ pub(crate) fn verify(conn: &Conn<'_>, handle: Handle, template: &KeyTemplate, or
         A::Decrypt,
         A::Wrap,
         A::Unwrap,
+        A::Sign,
         A::Id,
     ];
     let mut found = conn.session()?.get_attributes(handle, &wanted)?;
@@ -122,6 +123,7 @@ fn unlike(found: &[Attribute], template: &KeyTemplate, origin: Origin) -> Option
     let contrary = [
         (Attribute::Encrypt(!usage.encrypt), "CKA_ENCRYPT", aes),
         (Attribute::Wrap(!usage.wrap), "CKA_WRAP", aes),
+        (Attribute::Sign(!usage.mac), "CKA_SIGN", aes),
         (Attribute::Local(origin != Origin::Generated), "CKA_LOCAL", true),
         (Attribute::AlwaysSensitive(false), "CKA_ALWAYS_SENSITIVE", born_safe),
         (Attribute::NeverExtractable(false), "CKA_NEVER_EXTRACTABLE", born_safe),

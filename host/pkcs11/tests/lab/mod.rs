@@ -185,7 +185,7 @@ pub fn secret(bytes: &[u8]) -> SecretBytes {
 }
 
 pub fn all_uses() -> Usage {
-    Usage { encrypt: true, decrypt: true, wrap: true, unwrap: true }
+    Usage { encrypt: true, decrypt: true, wrap: true, unwrap: true, mac: false }
 }
 
 pub fn aes(id: &[u8]) -> KeyTemplate {

@@ -195,6 +195,11 @@ fn link_keys(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
         secret,
     )?;
     interface.asks(
+        "[method]key.mac",
+        |state, (key, data): (Resource<Key>, Vec<u8>)| Ok(Ok(state.handles.get(&key)?.mac(data, by(state)))),
+        secret,
+    )?;
+    interface.asks(
         "[method]key.decrypt-cbc",
         |state, (key, iv, ciphertext): (Resource<Key>, Vec<u8>, Vec<u8>)| {
             Ok(Ok(state.handles.get(&key)?.decrypt_cbc(&iv, ciphertext, by(state))))

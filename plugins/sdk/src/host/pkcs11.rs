@@ -23,6 +23,9 @@ pub const MAX_RANDOM: u32 = 4_096;
 /// The longest plaintext and the longest AAD of [`Key::seal`], in bytes each.
 pub const MAX_SEAL: usize = 65_536;
 
+/// The longest text of [`Key::mac`], in bytes.
+pub const MAX_MAC: usize = 1_024;
+
 /// A token, open and logged in. Cheap: the sessions behind it are the host's and outlive the sandbox.
 pub struct Token(door::Token);
 
@@ -110,6 +113,14 @@ impl Key {
     /// `authentication-failed`.
     pub fn open(&self, sealed: &Sealed, aad: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         self.0.open(sealed, aad).map(Zeroizing::new)
+    }
+
+    /// Computes CKM_AES_CMAC: 16 bytes.
+    ///
+    /// # Errors
+    /// `invalid-input` beyond [`MAX_MAC`].
+    pub fn mac(&self, data: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        self.0.mac(data).map(Zeroizing::new)
     }
 
     /// Decrypts with CKM_AES_CBC_PAD.

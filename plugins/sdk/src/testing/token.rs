@@ -22,8 +22,9 @@ pub use rsa_modes::encrypt_oaep;
 use aes_modes::Closed;
 
 /// The mechanisms of a new token.
-const MECHANISMS: [&str; 9] = [
+const MECHANISMS: [&str; 10] = [
     "CKM_AES_GCM",
+    "CKM_AES_CMAC",
     "CKM_AES_KEY_WRAP",
     "CKM_AES_KEY_WRAP_PAD",
     "CKM_AES_KEY_WRAP_KWP",
@@ -251,6 +252,9 @@ impl Soft {
         };
         if template.algorithm != algorithm {
             return Err(invalid("`template.algorithm` is another than the key's"));
+        }
+        if template.usage & Usage::MAC == Usage::MAC && algorithm != "AES" {
+            return Err(invalid("`template.usage`: `mac` is a use of AES keys only"));
         }
         if template.persistent != template.id.is_some() {
             return Err(invalid("`template.id`: a persistent key has one, and no other"));

@@ -6,6 +6,7 @@ use keygate_plugin_sdk::testing::token::{Control, grant};
 
 use crate::SoftHsm;
 
+mod foreign;
 mod fuzz;
 mod golden;
 mod imports;

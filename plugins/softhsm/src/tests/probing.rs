@@ -32,6 +32,7 @@ fn a_missing_mechanism_is_named_with_the_setting_that_goes_without_it() {
         (r#""wrap":"aes-key-wrap-kwp""#, "CKM_AES_KEY_WRAP_KWP", "`wrap`", Some("")),
         ("", "CKM_RSA_PKCS_KEY_PAIR_GEN", "sandbox", Some(r#""import_keys":"sandbox""#)),
         ("", "CKM_RSA_PKCS_OAEP", "sandbox", Some(r#""import_keys":"off""#)),
+        (r#""wrap":"aes-key-wrap-kwp","transport":"sha256""#, "CKM_AES_CMAC", "`transport` to `off`", Some("")),
         ("", "CKM_AES_CBC_PAD", "`oaep`", Some(r#""oaep":["sha256"]"#)),
     ] {
         let (backend, token) = rig(settings);

@@ -101,6 +101,7 @@ impl From<wit::Usage> for Usage {
             decrypt: usage.contains(wit::Usage::DECRYPT),
             wrap: usage.contains(wit::Usage::WRAP),
             unwrap: usage.contains(wit::Usage::UNWRAP),
+            mac: usage.contains(wit::Usage::MAC),
         }
     }
 }

@@ -95,13 +95,19 @@ fn what_the_door_has_no_word_for_is_refused() {
     let template = wit::KeyTemplate {
         algorithm: "DES".to_owned(),
         id: None,
-        usage: wit::Usage::ENCRYPT | wit::Usage::UNWRAP,
+        usage: wit::Usage::ENCRYPT | wit::Usage::UNWRAP | wit::Usage::MAC,
         persistent: false,
         exportable: false,
     };
     assert!(matches!(KeyTemplate::try_from(template.clone()), Err(wit::Error::Unsupported(_))));
     let template = KeyTemplate::try_from(wit::KeyTemplate { algorithm: "AES".to_owned(), ..template }).unwrap();
-    assert!(template.usage.encrypt && template.usage.unwrap && !template.usage.decrypt && !template.usage.wrap);
+    assert!(
+        template.usage.encrypt
+            && template.usage.unwrap
+            && template.usage.mac
+            && !template.usage.decrypt
+            && !template.usage.wrap
+    );
     assert!(matches!(Wrapping::try_from(wit::Wrapping::AesCbcPad(vec![0; 15])), Err(wit::Error::InvalidInput(_))));
     assert!(Wrapping::try_from(wit::Wrapping::AesCbcPad(vec![0; 16])).is_ok());
 }

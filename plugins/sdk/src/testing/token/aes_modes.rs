@@ -65,6 +65,35 @@ pub(super) fn gcm(key: &[u8], iv: &[u8], bytes: &[u8], aad: &[u8], seal: bool) -
     }
 }
 
+/// AES-CMAC (NIST SP 800-38B).
+pub(super) fn cmac(key: &[u8], text: &[u8]) -> Opened {
+    let double = |block: [u8; 16]| {
+        let value = u128::from_be_bytes(block);
+        ((value << 1) ^ ((value >> 127) * 0x87)).to_be_bytes()
+    };
+    let whole = double(block(key, [0; 16], true)?);
+    let (body, last) = text.split_at(text.len().saturating_sub(1) / 16 * 16);
+    let mut end = [0; 16];
+    for (byte, given) in end.iter_mut().zip(last) {
+        *byte = *given;
+    }
+    let mask = if last.len() == 16 {
+        whole
+    } else {
+        end[last.len()] = 0x80;
+        double(whole)
+    };
+    let mut state = [0; 16];
+    let masked = end.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect::<Vec<_>>();
+    for part in body.chunks(16).chain([masked.as_slice()]) {
+        for (byte, next) in state.iter_mut().zip(part) {
+            *byte ^= next;
+        }
+        state = block(key, state, true)?;
+    }
+    Ok(state.to_vec())
+}
+
 /// AES-CBC, PKCS#7.
 pub(super) fn cbc_open(key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Opened {
     let mut previous: [u8; 16] = iv.try_into().map_err(|_| Closed)?;
@@ -206,6 +235,21 @@ mod tests {
             let mut bad = hex(wrapped);
             bad[3] ^= 1;
             assert_eq!(kwp_open(&key, &bad), Err(Closed));
+        }
+    }
+
+    #[test]
+    fn cmacs_are_those_of_rfc_4493() {
+        let key = hex("2b7e151628aed2a6abf7158809cf4f3c");
+        let text = hex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411\
+             e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710");
+        for (len, mac) in [
+            (0, "bb1d6929e95937287fa37d129b756746"),
+            (16, "070a16b46b4d4144f79bdd9dd04a287c"),
+            (40, "dfa66747de9ae63030ca32611497c827"),
+            (64, "51f0bebf7e3b9d92fc49741779363cfe"),
+        ] {
+            assert_eq!(cmac(&key, &text[..len]).unwrap(), hex(mac), "of {len} bytes");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::aes_modes::{self, Closed};
 use super::{Control, Material, TOKENS, encrypt_oaep, invalid, mechanism, rejected, rsa_modes};
 use crate::host::pkcs11::{
-    Digest, Error, IvSource, KeyTemplate, MAX_RANDOM, MAX_SEAL, Result, Sealed, TokenInfo, Usage, Wrapping,
+    Digest, Error, IvSource, KeyTemplate, MAX_MAC, MAX_RANDOM, MAX_SEAL, Result, Sealed, TokenInfo, Usage, Wrapping,
 };
 
 /// The near side of a token.
@@ -119,6 +119,16 @@ impl Key {
             }
             let key = soft.aes(self.number, Usage::DECRYPT)?;
             aes_modes::gcm(key, &sealed.iv, &sealed.ciphertext, aad, false).map_err(|_| Error::AuthenticationFailed)
+        })
+    }
+
+    pub(crate) fn mac(&self, data: &[u8]) -> Result<Vec<u8>> {
+        self.control.call("mac", |soft| {
+            soft.need("CKM_AES_CMAC")?;
+            if data.len() > MAX_MAC {
+                return Err(invalid("`data`: at most 1,024 bytes"));
+            }
+            aes_modes::cmac(soft.aes(self.number, Usage::MAC)?, data).map_err(|_| invalid("CMAC"))
         })
     }
 
