@@ -25,9 +25,36 @@ use state::State;
 
 /// A [`KeyStore`] that forgets everything with the process.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>);
+pub struct MemoryStore(Mutex<State>, Mutex<Option<(u64, bool)>>);
 
 impl MemoryStore {
+    /// The `nth` commit from now fails, 1 is the next one: as when the store is away where nothing is `done` of it, and as
+    /// when its answer is lost where it is.
+    pub fn fail_commit(&self, nth: u64, done: bool) {
+        if let Ok(mut fails) = self.1.lock() {
+            *fails = Some((nth, done));
+        }
+    }
+
+    /// Whether a commit that was to fail has not come yet.
+    pub fn will_fail(&self) -> bool {
+        self.1.lock().is_ok_and(|fails| fails.is_some())
+    }
+
+    fn commit_now(&self, batch: Batch) -> StoreResult<()> {
+        let away = || Err(StoreError::Unavailable("away".to_owned()));
+        let fate = self.1.lock().ok().and_then(|mut fails| {
+            let (nth, done) = (*fails)?;
+            *fails = Some((nth - 1, done)).filter(|(nth, _)| *nth > 0);
+            (nth == 1).then_some(done)
+        });
+        match fate {
+            Some(false) => away(),
+            Some(true) => self.state().commit(batch).and_then(|()| away()),
+            None => self.state().commit(batch),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A test that panicked while it held the lock left whole entries behind; the next may go on.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +209,7 @@ impl KeyStore for MemoryStore {
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(async move { self.state().commit(batch) })
+        Box::pin(async move { self.commit_now(batch) })
     }
 
     fn check(&self) -> BoxFuture<'_, StoreResult<()>> {

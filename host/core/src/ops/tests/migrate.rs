@@ -2,7 +2,7 @@
 
 use super::common::DAY;
 use super::*;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, BackendKey, KeyIdentity};
 use crate::ids::MigrationId;
 use crate::key::{KeyRef, KeyState, KeyVersion};
 use crate::migration::{Migration, MigrationState, Stay, StayReason};
@@ -339,4 +339,84 @@ fn a_call_that_meets_a_move_reads_the_record_again() {
     assert!(it.unwrap(&key, &ciphertext).is_err());
     it.world.commit(vec![Change::UpdateVersion { instance, key: id, before: stale, after: moved }]);
     it.unwrap(&key, &ciphertext).unwrap();
+}
+
+/// What goes wrong once.
+#[derive(Clone, Copy, Debug)]
+enum Mishap {
+    From(u64),
+    To(u64),
+    Commit(u64),
+    Answer(u64),
+}
+
+#[test]
+fn no_key_is_ever_in_neither_place_wherever_it_stops() {
+    let mishaps: [fn(u64) -> Mishap; 4] = [Mishap::From, Mishap::To, Mishap::Commit, Mishap::Answer];
+    let mut met = 0;
+    for mishap in mishaps {
+        // As many places as there are: until one is never come to.
+        for nth in 1.. {
+            let (was_met, moved) = with_mishap(mishap(nth));
+            assert_eq!(moved, 5, "{:?}", mishap(nth));
+            if !was_met {
+                break;
+            }
+            met += 1;
+        }
+    }
+    assert!(met > 60, "{met} places where something can go wrong");
+}
+
+/// Moves a few keys while something goes wrong and the gateway dies of it; returns whether it did, and how many versions were
+/// counted as moved.
+fn with_mishap(mishap: Mishap) -> (bool, u64) {
+    let store = Arc::new(MemoryStore::default());
+    let mut world = World::new();
+    world.gateway.store = store.clone();
+    let mut it = Move::with(world);
+    let root = it.world.root_key();
+    let mut wrapped = vec![it.wrap(&root)];
+    it.world.rotate(&root).unwrap();
+    wrapped.push(it.wrap(&root));
+    let imported = it.world.imported(&[5; 24]);
+    let standard = it.world.create(CreateKey { kind: KeyKind::Standard, ..super::root("s") }).unwrap().key;
+    let deleted = it.world.key_in(KeyState::Destroyed);
+    let keys = [root.clone(), imported, standard, deleted];
+    it.bind("other");
+    it.start("fake", "other").unwrap();
+    match mishap {
+        Mishap::From(nth) => it.world.backend.fail_call(nth),
+        Mishap::To(nth) => it.other.fail_call(nth),
+        Mishap::Commit(nth) => store.fail_commit(nth, false),
+        Mishap::Answer(nth) => store.fail_commit(nth, true),
+    }
+    let pending = || it.world.backend.will_fail() || it.other.will_fail() || store.will_fail();
+    for _ in 0..200 {
+        // Each step in a gateway that knows nothing but what the store says.
+        match block_on(Runner::default().step(&it.world.gateway, FIRST)) {
+            Step::Idle => break,
+            Step::Worked => {}
+            Step::Wait(wait) => it.world.clock.travel(wait),
+        }
+        for key in &keys {
+            for version in it.versions(key) {
+                let identity = KeyIdentity { instance: key.instance, key: key.id, version: version.id };
+                let backend = if version.key_ref.backend == "fake" { &it.world.backend } else { &it.other };
+                let there = BackendKey { identity, reference: &version.key_ref.reference };
+                assert!(backend.has(there), "{mishap:?}: {version:?} is in neither place");
+            }
+        }
+    }
+    let was_met = !pending();
+    it.world.backend.fail_call(0);
+    it.other.fail_call(0);
+    let migration = it.migration();
+    assert_eq!(migration.state, MigrationState::Done, "{mishap:?}: {migration:?}");
+    assert_eq!(migration.counts.stayed, 0, "{mishap:?}: {:?}", it.stays());
+    for ciphertext in &wrapped {
+        it.unwrap(&root, ciphertext).unwrap();
+    }
+    assert!(keys.iter().flat_map(|key| it.versions(key)).all(|version| version.former.is_none()));
+    (was_met, migration.counts.moved)
 }
