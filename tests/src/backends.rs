@@ -1,6 +1,8 @@
 //! The suite that every backend passes, whatever it is made of: `keygate:crypto/backend` as its callers see it. A case
 //! takes a backend and panics with what is wrong.
 
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use keygate_core::backend::{
     Algorithm, BackendError, BackendKey, Call, CryptoBackend, ImportEnvelope, ImportRejection, KeyIdentity, KeySpec,
 };
@@ -35,6 +37,38 @@ pub struct Client {
     pub encrypt_key: fn(public: &[u8], material: &[u8]) -> Vec<u8>,
     /// A nonce under material and an iv, with AES-GCM.
     pub encrypt_nonce: EncryptNonce,
+}
+
+/// A client that has its cryptography from elsewhere than the plugin.
+pub fn standard_client() -> Client {
+    Client { encrypt_key: oaep, encrypt_nonce: gcm }
+}
+
+fn oaep(public: &[u8], material: &[u8]) -> Vec<u8> {
+    let key = PublicEncryptingKey::from_der(public).expect("aws-lc takes it");
+    assert_eq!(key.key_size_bits(), 4_096);
+    let mut ciphertext = vec![0; 512];
+    let key = OaepPublicEncryptingKey::new(key).expect("aws-lc takes it");
+    let len = key.encrypt(&OAEP_SHA256_MGF1SHA256, material, &mut ciphertext, None).expect("aws-lc takes it").len();
+    assert_eq!(len, 512);
+    ciphertext
+}
+
+fn gcm(material: &[u8], iv: &[u8], nonce: &[u8]) -> Vec<u8> {
+    let algorithm = match material.len() {
+        16 => &AES_128_GCM,
+        24 => &AES_192_GCM,
+        _ => &AES_256_GCM,
+    };
+    let key = LessSafeKey::new(UnboundKey::new(algorithm, material).expect("aws-lc takes it"));
+    let mut sealed = nonce.to_vec();
+    key.seal_in_place_append_tag(
+        Nonce::try_assume_unique_for_key(iv).expect("aws-lc takes it"),
+        Aad::empty(),
+        &mut sealed,
+    )
+    .expect("aws-lc takes it");
+    sealed
 }
 
 /// What comes under an import token becomes a key of the right size; what does not fit together says where, and no more.

@@ -73,8 +73,13 @@ impl Gateway {
 
     /// Starts one from a configuration, as an operator does. There are no dev identities. Its log is beside the configuration.
     pub async fn start_configured(config: &Path) -> Self {
+        Self::start_configured_with(config, &[]).await
+    }
+
+    /// The same, with more environment variables.
+    pub async fn start_configured_with(config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program());
-        command.args(["serve", "--json", "--config"]).arg(config);
+        command.args(["serve", "--json", "--config"]).arg(config).envs(environment.iter().copied());
         let data = config.parent().expect("a directory").to_owned();
         let log = Some(data.join(LOG));
         Self::spawn(command, data, log, None).await

@@ -8,6 +8,8 @@ pub mod configured;
 pub mod described;
 pub mod gateway;
 pub mod golden;
+pub mod moving;
+pub mod softhsm;
 pub mod table;
 pub mod transcript;
 

@@ -4,14 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use keygate::system::{OsEntropy, SystemClock};
 use keygate_core::fakes::backend::FakeBackend;
 use keygate_core::secret::SecretBytes;
 use keygate_runtime::manifest::{BackendManifest, Manifest, PluginManifest};
-use keygate_runtime::{HostServices, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
-use keygate_tests::backends::{self, Client};
+use keygate_runtime::{HostServices, NoTokens, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
+use keygate_tests::backends::{self, Client, standard_client};
 use keygate_tests::configured::component;
 use serde_json::json;
 
@@ -36,33 +34,13 @@ impl SecretSource for Kek {
     }
 }
 
-/// A client that has its cryptography from elsewhere than the plugin.
-const CLIENT: Client = Client { encrypt_key: oaep, encrypt_nonce: gcm };
-
-fn oaep(public: &[u8], material: &[u8]) -> Vec<u8> {
-    let key = PublicEncryptingKey::from_der(public).unwrap();
-    assert_eq!(key.key_size_bits(), 4_096);
-    let mut ciphertext = vec![0; 512];
-    let key = OaepPublicEncryptingKey::new(key).unwrap();
-    let len = key.encrypt(&OAEP_SHA256_MGF1SHA256, material, &mut ciphertext, None).unwrap().len();
-    assert_eq!(len, 512);
-    ciphertext
-}
-
-fn gcm(material: &[u8], iv: &[u8], nonce: &[u8]) -> Vec<u8> {
-    let algorithm = match material.len() {
-        16 => &AES_128_GCM,
-        24 => &AES_192_GCM,
-        _ => &AES_256_GCM,
-    };
-    let key = LessSafeKey::new(UnboundKey::new(algorithm, material).unwrap());
-    let mut sealed = nonce.to_vec();
-    key.seal_in_place_append_tag(Nonce::try_assume_unique_for_key(iv).unwrap(), Aad::empty(), &mut sealed).unwrap();
-    sealed
-}
-
 async fn sandboxed(file: &str, grants: serde_json::Value) -> Runtime {
-    let services = HostServices { secrets: Arc::new(Kek), entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock) };
+    let services = HostServices {
+        secrets: Arc::new(Kek),
+        tokens: Arc::new(NoTokens),
+        entropy: Arc::new(OsEntropy),
+        clock: Arc::new(SystemClock),
+    };
     let runtime = Runtime::new(RuntimeConfig { max_sandboxes: 4, ..RuntimeConfig::default() }, services).unwrap();
     let entry = json!({"name": "plugin", "file": component(file), "world": "software-backend", "grants": grants});
     let manifest = Manifest {
@@ -88,7 +66,7 @@ async fn the_software_backend_passes() {
     let runtime = sandboxed("aes-gcm.wasm", json!({"log": true, "random": true, "secrets": ["kek"]})).await;
     let backend = runtime.backends().backend("backend").unwrap();
     backends::run_all(backend.as_ref()).await;
-    backends::imports_under_a_token(backend.as_ref(), CLIENT).await;
+    backends::imports_under_a_token(backend.as_ref(), standard_client()).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod bench;
 mod clients;
 mod languages;
+mod packages;
 mod plugins;
 mod project;
 mod reference;

@@ -80,6 +80,7 @@ pub(crate) const POLICY_RULES: &str = "plugins/policy-rules/Cargo.toml";
 
 const BUILTIN: &[Plugin] = &[
     Plugin { stack: RSA_STACK_BYTES, wide: true, ..Plugin::new("keygate-plugin-aes-gcm", "aes-gcm") },
+    Plugin { stack: RSA_STACK_BYTES, wide: true, ..Plugin::new("keygate-plugin-softhsm", "softhsm") },
     Plugin::new("keygate-plugin-access", "access"),
     Plugin {
         manifest: Some(POLICY_RULES),

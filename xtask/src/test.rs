@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::Result;
 
 use crate::clients;
+use crate::packages;
 use crate::plugins::{self, Which};
 use crate::project::{Project, answers, run, say};
 
@@ -14,6 +15,7 @@ use crate::project::{Project, answers, run, say};
 /// When something the tests need cannot be had, and with the way to get it; when a test fails.
 pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
     let project = Project::find()?;
+    packages::install()?;
     let python = clients::python(&project)?;
     let node_modules = clients::node_modules(&project)?;
     plugins::build(Which::All)?;

@@ -188,12 +188,32 @@ actions! {
     /// `POST /keygate/v1/reload`: plugins, backends, rules and secrets as the configuration has them now. Keygate's own;
     /// about no instance.
     ReloadPlugins = "keygate.plugins.reload", "keygate.plugins.reload";
+    /// `GET /keygate/v1/backends`: the backends, and what they can do. Keygate's own; about no instance.
+    ListBackends = "keygate.backends.list", "keygate.backends.list";
+    /// `POST /keygate/v1/instances/{id}/migrations`: move keys from one backend to another. Keygate's own.
+    Migrate = "keygate.backends.migrate", "keygate.backends.migrate";
+    /// `GET /keygate/v1/instances/{id}/migrations`. Keygate's own.
+    ReadMigration = "keygate.backends.migration.read", "keygate.backends.migration.read";
+    /// `DELETE /keygate/v1/instances/{id}/migrations/{id}`. Keygate's own.
+    StopMigration = "keygate.backends.migration.stop", "keygate.backends.migration.stop";
+    /// A migration has moved a key, or found that it cannot. The gateway's own doing: nobody asks for it.
+    MoveKey = "keygate.backends.migration.move", "keygate.backends.migration.move";
+    /// A migration has come to its end. The gateway's own doing.
+    EndMigration = "keygate.backends.migration.end", "keygate.backends.migration.end";
 }
 
 impl Action {
+    /// Whether somebody asks for it. The rules never hear of what the gateway does by itself.
+    pub const fn is_asked_for(self) -> bool {
+        !matches!(self, Self::Expire | Self::MoveKey | Self::EndMigration)
+    }
+
     /// Whether it is about the gateway itself and no instance. The rules are told [`InstanceId::GATEWAY`] then.
     pub const fn is_about_gateway(self) -> bool {
-        matches!(self, Self::ReloadPlugins)
+        matches!(
+            self,
+            Self::ReloadPlugins | Self::ListBackends | Self::Migrate | Self::ReadMigration | Self::StopMigration
+        )
     }
 }
 

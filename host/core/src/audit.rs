@@ -42,7 +42,9 @@ impl Severity {
             | Action::UnsetKeyForDeletion
             | Action::WritePolicies
             | Action::WriteInstancePolicies
-            | Action::ReloadPlugins => Self::Warning,
+            | Action::ReloadPlugins
+            | Action::Migrate
+            | Action::StopMigration => Self::Warning,
             _ => Self::Normal,
         }
     }

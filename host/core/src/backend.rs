@@ -295,4 +295,32 @@ pub trait CryptoBackend: Send + Sync {
         spec: KeySpec,
         envelope: &'a ImportEnvelope,
     ) -> BoxFuture<'a, BackendResult<Imported>>;
+
+    /// Makes a key pair to receive keys from another backend. Takes seconds, as [`CryptoBackend::create_import_key`] does.
+    /// A backend without the feature `transport` says `Unsupported`.
+    fn create_transport_key<'a>(
+        &'a self,
+        call: Call<'a>,
+        identity: KeyIdentity,
+    ) -> BoxFuture<'a, BackendResult<KeyPair>>;
+
+    /// Seals a key to the transport key of another backend (`recipient`: SubjectPublicKeyInfo, DER), so that nobody between
+    /// the two can read it.
+    fn seal_for_transport<'a>(
+        &'a self,
+        call: Call<'a>,
+        key: BackendKey<'a>,
+        recipient: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>>;
+
+    /// Opens what another backend sealed to this transport key; returns the key-ref. Whether it is the right key is for the
+    /// caller to find out, with a ciphertext that the other backend made.
+    fn open_transport<'a>(
+        &'a self,
+        call: Call<'a>,
+        transport_key: BackendKey<'a>,
+        identity: KeyIdentity,
+        spec: KeySpec,
+        sealed: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>>;
 }

@@ -154,8 +154,28 @@ reason_codes! {
     PolicyFault = "POLICY_FAULT_ERR",
     /// A rule asks for something that this gateway does not know how to do, so the answer is no.
     UnknownObligation = "UNKNOWN_OBLIGATION_ERR",
+    /// There is no backend of this name.
+    BackendNotFound = "BACKEND_NOT_FOUND_ERR",
+    /// No such migration of this instance.
+    MigrationNotFound = "MIGRATION_NOT_FOUND_ERR",
+    /// Another migration of the instance is under way.
+    MigrationUnderWay = "MIGRATION_UNDER_WAY_ERR",
+    /// The instance makes its keys on another backend than the one to move to.
+    InstanceNotBound = "INSTANCE_NOT_BOUND_ERR",
     /// There is more data than a rule allows.
     DataTooLarge = "DATA_TOO_LARGE_ERR",
+    /// The instance may not use the crypto instance that it is bound to.
+    CryptoInstanceNotAuthorized = "CRYPTO_INSTANCE_NOT_AUTHORIZED_ERR",
+    /// No such crypto instance.
+    CryptoInstanceNotFound = "CRYPTO_INSTANCE_NOT_FOUND_ERR",
+    /// No such authorization.
+    AuthorizationNotFound = "AUTHORIZATION_NOT_FOUND_ERR",
+    /// There are keys in the instance.
+    InstanceNotEmpty = "INSTANCE_NOT_EMPTY_ERR",
+    /// The instance is the configuration's.
+    InstanceConfigured = "INSTANCE_CONFIGURED_ERR",
+    /// There are as many instances as there may be.
+    InstanceQuota = "INSTANCE_QUOTA_ERR",
     /// The configuration, or something that it names, cannot be taken; what was loaded before goes on.
     ReloadRefused = "RELOAD_REFUSED_ERR",
 }
@@ -372,6 +392,10 @@ impl From<StoreError> for Error {
             StoreError::RingQuota(most) => Self::refused(
                 ReasonCode::KeyRingQuota,
                 format!("An instance has at most {most} key rings beside `default`; delete one that is not needed"),
+            ),
+            StoreError::InstanceInUse(keys) => Self::refused(
+                ReasonCode::InstanceNotEmpty,
+                format!("The instance has {keys} keys, deleted ones included; purge them first"),
             ),
             StoreError::Unavailable(detail) => Self::Unavailable { what: "store".to_owned(), detail },
             StoreError::Corrupt(detail) => Self::Internal(format!("the store is damaged: {detail}")),

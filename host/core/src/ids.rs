@@ -79,6 +79,10 @@ uuid_id!(
     PolicyId
 );
 uuid_id!(
+    /// The moving of an instance's keys from one backend to another.
+    MigrationId
+);
+uuid_id!(
     /// Something that happened to a registered key, for its adopter to acknowledge.
     EventId
 );

@@ -1,8 +1,20 @@
-//! Service instances: the tenants, kept strictly apart.
+//! Service instances: the tenants, kept strictly apart; and the crypto instances that stand behind some of them.
+//!
+//! A Key Protect instance makes its keys on a backend. It is bound to that either directly, or by way of a crypto instance:
+//! what an HPCS instance is to Key Protect. A crypto instance is the operator's to configure, and serves only those instances
+//! that were given an [`Authorization`] for it.
+//!
+//! Instances come from two sources: the configuration, and the store, where those are that were provisioned on a running
+//! gateway. Where both have one of an id, the configuration's counts.
 
-use std::collections::BTreeMap;
+mod binding;
+mod live;
 
 use crate::ids::{InstanceId, KeyId, PolicyId};
+use crate::key::Stamp;
+
+pub use binding::uses_backend;
+pub use live::{Instances, Records, Ticket};
 
 /// A Key Protect service instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +27,11 @@ pub struct Instance {
     pub region: String,
     /// The account that owns it, in its CRNs after `a/`.
     pub account: String,
-    /// The name of the backend that new keys are made on.
+    /// The name of the backend that new keys are made on. Empty while it is bound to a crypto instance that is not
+    /// configured.
     pub backend: String,
+    /// The crypto instance that `backend` is of, where it is bound to one.
+    pub crypto_instance: Option<InstanceId>,
 }
 
 impl Instance {
@@ -36,24 +51,69 @@ impl Instance {
     }
 }
 
-/// The instances of this gateway.
-#[derive(Clone, Debug, Default)]
-pub struct Instances(BTreeMap<InstanceId, Instance>);
+/// A crypto instance: an HSM, or what is in its place, as a service of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CryptoInstance {
+    /// Its id. No Key Protect instance has the same.
+    pub id: InstanceId,
+    /// What people call it.
+    pub name: String,
+    /// The region in its CRN.
+    pub region: String,
+    /// The account that owns it, in its CRN after `a/`.
+    pub account: String,
+    /// The name of the backend that stands for it.
+    pub backend: String,
+}
 
-impl Instances {
-    /// The instance with this id.
-    pub fn get(&self, id: InstanceId) -> Option<&Instance> {
-        self.0.get(&id)
-    }
-
-    /// All of them, by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Instance> {
-        self.0.values()
+impl CryptoInstance {
+    /// Its CRN.
+    pub fn crn(&self) -> String {
+        format!("crn:v1:bluemix:public:hs-crypto:{}:a/{}:{}::", self.region, self.account, self.id)
     }
 }
 
-impl FromIterator<Instance> for Instances {
-    fn from_iter<T: IntoIterator<Item = Instance>>(instances: T) -> Self {
-        Self(instances.into_iter().map(|i| (i.id, i)).collect())
-    }
+/// What a provisioned instance makes its keys on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// The backend of this name.
+    Backend(String),
+    /// The backend of this crypto instance.
+    Crypto(InstanceId),
 }
+
+/// An instance that was provisioned on a running gateway, as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvisionedInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// What people call it.
+    pub name: String,
+    /// The region in its CRNs.
+    pub region: String,
+    /// The account that owns it.
+    pub account: String,
+    /// What it makes its keys on.
+    pub binding: Binding,
+    /// When it was made, and by whom.
+    pub created: Stamp,
+    /// When it was last changed, and by whom.
+    pub updated: Stamp,
+    /// Counts its changes: 1 is a new one.
+    pub revision: u64,
+}
+
+/// That a Key Protect instance may use a crypto instance: what IAM calls an authorization between services, with the role
+/// Reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    /// The Key Protect instance.
+    pub source: InstanceId,
+    /// The crypto instance.
+    pub target: InstanceId,
+    /// When it was given, and by whom.
+    pub created: Stamp,
+}
+
+#[cfg(test)]
+mod tests;

@@ -89,6 +89,18 @@ pub struct KeyVersion {
     pub created_at: Timestamp,
     /// Its material.
     pub key_ref: KeyRef,
+    /// Where the material was before, and still is: it was moved to another backend, and calls that had begun may still
+    /// need it there. A migration destroys it there later ([`crate::ops::migrate`]).
+    pub former: Option<Former>,
+}
+
+/// Where a key version's material was before it was moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// There.
+    pub key_ref: KeyRef,
+    /// Since when `KeyVersion::key_ref` is the one to use.
+    pub left_at: Timestamp,
 }
 
 /// When something was done, and by whom.

@@ -25,6 +25,7 @@ pub mod import_token;
 pub mod instance;
 pub mod key;
 pub mod limits;
+pub mod migration;
 pub mod ops;
 pub mod pipeline;
 pub mod policy;

@@ -47,6 +47,11 @@ pub struct Limits {
     pub versions_per_key: u32,
     /// The most registrations a key can have. 1,000; the API publishes none.
     pub registrations_per_key: usize,
+    /// How long the material of a key that was moved to another backend stays where it was, for calls that had begun.
+    /// 1 minute; not less than the longest a request may take.
+    pub migration_grace: Duration,
+    /// How many keys a migration works on at a time. 8.
+    pub migration_concurrency: usize,
 }
 
 impl Default for Limits {
@@ -70,6 +75,8 @@ impl Default for Limits {
             aad_entries: 32,
             versions_per_key: 10_000,
             registrations_per_key: 1_000,
+            migration_grace: Duration::from_secs(MINUTE),
+            migration_concurrency: 8,
         }
     }
 }

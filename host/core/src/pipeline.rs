@@ -20,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::{InstanceId, KeyId, KeyRingId, KeySelector};
 use crate::import_token::ReadyPairs;
-use crate::instance::{Instance, Instances};
+use crate::instance::{Instance, Instances, uses_backend};
 use crate::key::{Key, KeyState};
 use crate::limits::Limits;
 use crate::ops::material::Material;
@@ -149,7 +149,7 @@ pub struct Admitted {
     /// The one reading of the clock that the whole request uses.
     pub now: Timestamp,
     /// The instance.
-    pub instance: Instance,
+    pub instance: Arc<Instance>,
     /// Its policies.
     pub policies: Arc<InstancePolicies>,
     key: Option<Key>,
@@ -357,6 +357,9 @@ impl Gateway {
         let instance = self.instances.get(cx.instance).ok_or_else(|| {
             Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").header("Bluemix-Instance")
         })?;
+        if uses_backend(ask.action) {
+            self.may_use_backend(&instance)?;
+        }
         if !cx.flaws.is_empty() {
             return Err(Error::Refused(cx.flaws.clone()));
         }
@@ -366,7 +369,7 @@ impl Gateway {
         }
         let stored = key.as_ref().map_or(KeyState::Active, |key| key.state);
         let key = key.map(|key| settle(key, now));
-        Ok(Admitted { now, instance: instance.clone(), policies, key, stored, ring: cx.ring.clone(), obligations })
+        Ok(Admitted { now, instance, policies, key, stored, ring: cx.ring.clone(), obligations })
     }
 
     fn event<T>(

@@ -7,7 +7,9 @@ use crate::crn::{CrnQuery, ResourceCrn};
 use crate::future::BoxFuture;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::import_token::ImportToken;
+use crate::instance::{Authorization, ProvisionedInstance, Records};
 use crate::key::{DueKind, Key, KeyVersion};
+use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
 use crate::registration::{LifecycleEvent, Registration};
 use crate::ring::KeyRing;
@@ -32,6 +34,9 @@ pub enum StoreError {
     /// There are as many rings as there may be.
     #[error("there are {0} key rings already")]
     RingQuota(usize),
+    /// An instance was to go that has keys in it, in whatever state.
+    #[error("there are {0} keys in the instance")]
+    InstanceInUse(usize),
     /// The store cannot be reached, or cannot write. Says why, for the operator. Of a commit that fails like this
     /// nobody can say whether it was done: whole or not at all, but which of the two only a look at the store tells.
     #[error("unavailable: {0}")]
@@ -67,6 +72,32 @@ pub enum Change {
         key: KeyId,
         /// The version. Neither its id nor its sequence may be there already.
         version: KeyVersion,
+    },
+    /// A version of a key whose material is elsewhere now. `Conflict` when the stored one is not `before`, and when the purge of
+    /// its key has begun: whoever purges has read where the material is. The key's own record and revision stay as they
+    /// are, so nothing that is done to the key meanwhile is in the way, and nobody who reads the key sees it.
+    UpdateVersion {
+        /// Whose instance.
+        instance: InstanceId,
+        /// Whose.
+        key: KeyId,
+        /// The version as it is stored.
+        before: KeyVersion,
+        /// As it is to be: of the same id and sequence.
+        after: KeyVersion,
+    },
+    /// The migration of an instance as it is now to be. The stored one must have the revision before; none is 0. What
+    /// stayed behind in a migration of another id is forgotten.
+    PutMigration {
+        /// The migration.
+        migration: Migration,
+    },
+    /// What stayed behind of a key, in place of what was said of that key before.
+    PutStay {
+        /// Whose instance.
+        instance: InstanceId,
+        /// What.
+        stay: Stay,
     },
     /// A key with its versions, aliases, registrations and pending events, gone for good.
     RemoveKey {
@@ -130,6 +161,37 @@ pub enum Change {
         instance: InstanceId,
         /// Which.
         event: EventId,
+    },
+    /// A provisioned instance as it is now to be. The stored one must have the revision before; none is 0.
+    PutInstance {
+        /// The instance.
+        instance: ProvisionedInstance,
+    },
+    /// Nothing, where there is a provisioned instance of this id: what else is in the batch builds on it. `Conflict`
+    /// where there is none.
+    RequireInstance {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// A provisioned instance, gone, with its rings, policies, import token and the authorizations that it has.
+    /// `InstanceInUse` when a key is in it, in whatever state.
+    RemoveInstance {
+        /// Which.
+        instance: InstanceId,
+        /// The revision that it must have.
+        revision: u64,
+    },
+    /// A new authorization. `Conflict` when there is one of this source and target.
+    InsertAuthorization {
+        /// The authorization.
+        authorization: Authorization,
+    },
+    /// An authorization, gone. `Conflict` when there is none.
+    RemoveAuthorization {
+        /// Who may.
+        source: InstanceId,
+        /// Use what.
+        target: InstanceId,
     },
 }
 
@@ -269,6 +331,28 @@ pub trait KeyStore: Send + Sync {
         key: Option<KeyId>,
         page: PageRequest,
     ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>>;
+
+    /// The ids of an instance's keys, in their order, after this one; deleted keys and those whose record cannot be read too;
+    /// at most `limit`.
+    fn key_ids(
+        &self,
+        instance: InstanceId,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<KeyId>>>;
+
+    /// The last migration of an instance, whatever became of it.
+    fn migration(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<Migration>>>;
+
+    /// A part of what stayed behind in the last migration of an instance, by key.
+    fn stays(&self, instance: InstanceId, page: PageRequest) -> BoxFuture<'_, StoreResult<Page<Stay>>>;
+
+    /// What stayed behind of one key in the last migration of its instance.
+    fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>>;
+
+    /// The provisioned instances and the authorizations there are, all read at one moment. For the start and after changes:
+    /// what requests need is in [`crate::instance::Instances`].
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>>;
 
     /// Does a batch, and returns when it is durable.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>>;

@@ -11,7 +11,7 @@ use keygate_core::error::FaultKind;
 use keygate_core::ports::BoxFuture;
 use keygate_core::secret::SecretBytes;
 
-use crate::bindings::convert::{self, IdentityText, MAX_KEY_REF, MAX_OVERHEAD};
+use crate::bindings::convert::{self, IdentityText, MAX_IN_TRANSPORT, MAX_KEY_REF, MAX_OVERHEAD};
 use crate::bindings::crypto::keygate::crypto::types as wit;
 use crate::contract::BackendContract;
 use crate::faults::{CallError, Failure};
@@ -27,6 +27,8 @@ const MAX_ENCRYPTED_KEY: usize = 512;
 const MAX_ENCRYPTED_NONCE: usize = 1_024;
 /// The longest iv of one, in bytes.
 const MAX_IV: usize = 64;
+/// The longest public key that a key is sealed to, in bytes: that of RSA-4096 has 550.
+const MAX_RECIPIENT: usize = 1_024;
 /// The most random bytes in one answer.
 const MAX_RANDOM: usize = 4_096;
 
@@ -393,6 +395,73 @@ impl CryptoBackend for WasmBackend {
                     convert::import_envelope(envelope)
                 ),
                 convert::imported
+            )
+        })
+    }
+
+    fn create_transport_key<'a>(
+        &'a self,
+        call: Call<'a>,
+        identity: KeyIdentity,
+    ) -> BoxFuture<'a, BackendResult<KeyPair>> {
+        Box::pin(async move {
+            let identity = IdentityText::new(identity);
+            ask!(
+                self,
+                call,
+                "create-transport-key",
+                |guest, store, c| guest.call_create_transport_key(store, c, identity.identity()),
+                convert::key_pair
+            )
+        })
+    }
+
+    fn seal_for_transport<'a>(
+        &'a self,
+        call: Call<'a>,
+        key: BackendKey<'a>,
+        recipient: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        Box::pin(async move {
+            self.takes_key(key)?;
+            self.takes("public key of the recipient", recipient.len(), MAX_RECIPIENT)?;
+            let identity = IdentityText::new(key.identity);
+            ask!(
+                self,
+                call,
+                "seal-for-transport",
+                |guest, store, c| guest.call_seal_for_transport(store, c, identity.key(key.reference), recipient),
+                convert::in_transport
+            )
+        })
+    }
+
+    fn open_transport<'a>(
+        &'a self,
+        call: Call<'a>,
+        transport_key: BackendKey<'a>,
+        identity: KeyIdentity,
+        spec: KeySpec,
+        sealed: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        Box::pin(async move {
+            self.takes_key(transport_key)?;
+            self.takes("sealed key", sealed.len(), MAX_IN_TRANSPORT)?;
+            let (opener, identity) = (IdentityText::new(transport_key.identity), IdentityText::new(identity));
+            let spec = convert::key_spec(spec);
+            ask!(
+                self,
+                call,
+                "open-transport",
+                |guest, store, c| guest.call_open_transport(
+                    store,
+                    c,
+                    opener.key(transport_key.reference),
+                    identity.identity(),
+                    spec,
+                    sealed
+                ),
+                convert::key_ref
             )
         })
     }

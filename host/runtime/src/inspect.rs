@@ -243,7 +243,15 @@ impl Inspection {
 
 /// Every grant there is.
 fn everything() -> Grants {
-    Grants { log: true, random: true, clock: true, wasi_minimal: true, secrets: vec![String::new()] }
+    Grants {
+        log: true,
+        random: true,
+        clock: true,
+        wasi_minimal: true,
+        secrets: vec![String::new()],
+        pkcs11: vec![String::new()],
+        pkcs11_transport: true,
+    }
 }
 
 /// Types are only named by an import; functions and resources have to come from somewhere.

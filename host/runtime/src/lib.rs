@@ -33,6 +33,7 @@ mod snapshot;
 pub use chain::explain::{Explained, Explanation, Weight};
 pub use engine::{EngineError, RuntimeConfig};
 pub use host::HostServices;
+pub use host::pkcs11::{NoTokens, Tokens};
 pub use host::secrets::{Secret, SecretError, SecretSource};
 pub use load_error::{LoadError, LoadStep};
 pub use registry::{Generation, PluginInfo, Retired};

@@ -13,6 +13,7 @@ use crate::engine::{EngineRoom, LOADING_WAIT, Place};
 use crate::faults::{CallError, Failure, failed, uninstantiated};
 use crate::host::HostServices;
 use crate::host::log::Spoken;
+use crate::host::pkcs11::Handles;
 use crate::host::random::Portion;
 use crate::host::wasi::Wasi;
 use crate::limits::Guard;
@@ -87,6 +88,7 @@ pub(crate) struct State {
     pub(crate) guard: Guard,
     pub(crate) spoken: Spoken,
     pub(crate) random: Portion,
+    pub(crate) handles: Handles,
     pub(crate) wasi: Wasi,
     pub(crate) time: Time,
 }
@@ -117,6 +119,7 @@ pub(crate) fn store(room: &EngineRoom, facts: &Arc<Facts>, request_id: &str, unt
         guard: Guard::new(facts.limits.memory),
         spoken: Spoken::default(),
         random: Portion::default(),
+        handles: Handles::default(),
         wasi: Wasi::default(),
         time: Time { born: Instant::now(), until },
     };

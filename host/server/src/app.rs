@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keygate_core::import_token::ReadyPairs;
 use keygate_core::instance::Instances;
+use keygate_core::limits::Limits;
 use keygate_core::ops::life::Tender;
 use keygate_core::pipeline::Gateway;
 use keygate_core::policy::{InstancePolicyKind, PolicyAttributes};
@@ -18,6 +19,7 @@ use crate::audit::{AuditFileError, FileAudit};
 use crate::background;
 use crate::config::{Config, PluginParams, RuntimeParams, ServerParams};
 use crate::gaps;
+use crate::hsm::HsmTokens;
 use crate::http::admission::Admission;
 use crate::http::ratelimit::RateLimit;
 use crate::iam::{SigningKey, TokenService};
@@ -37,6 +39,8 @@ pub struct App {
     pub tokens: Arc<TokenService>,
     /// Plugins.
     pub runtime: Arc<Runtime>,
+    /// PKCS#11 tokens. To be stopped before the process ends.
+    pub hsm: Arc<HsmTokens>,
     /// How the gateway listens and how much it takes on.
     pub server: ServerParams,
     /// The door to the work.
@@ -65,8 +69,11 @@ impl App {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let mut problems = Vec::new();
 
-        let instances: Instances = config.instances.iter().cloned().collect();
-        let runtime = live_runtime(config, &clock, &entropy).await.map_err(|found| problems.extend(found)).ok();
+        let instances = Instances::default();
+        instances.configure(config.instances.iter().cloned(), config.crypto_instances.clone());
+        let (hsm, found) = hsm_tokens(config, &clock, &entropy).await;
+        problems.extend(found);
+        let runtime = live_runtime(config, &clock, &entropy, &hsm).await.map_err(|found| problems.extend(found)).ok();
         let tokens = token_service(config, &entropy).map_err(|problem| problems.push(problem)).ok();
         let audit = FileAudit::open(&config.audit.file, instances.clone(), status)
             .map(|audit| audit.recording_input(config.audit.record_input).with_requests(config.server.max_in_flight))
@@ -79,6 +86,9 @@ impl App {
         let (Some((runtime, secrets)), Some(tokens), Some(audit), Some(store)) = (runtime, tokens, audit, store) else {
             return Err(Problems(problems));
         };
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
         let gateway = Gateway {
             store: Arc::new(store),
             backends: runtime.backends(),
@@ -87,9 +97,14 @@ impl App {
             clock,
             entropy,
             instances,
-            limits: config.limits.clone(),
+            limits: Limits {
+                // A call that began before a key was moved may still be at work where it was.
+                migration_grace: config.limits.migration_grace.max(config.server.request_deadline),
+                ..config.limits.clone()
+            },
             import_keys: ReadyPairs::default(),
         };
+        provisioned(&gateway).await.map_err(Problems)?;
         keys_open(&gateway, None).await.map_err(Problems)?;
         if config.server.private_listen.is_none() {
             warn_of_shut_instances(&gateway).await;
@@ -100,6 +115,7 @@ impl App {
             gateway: Arc::new(gateway),
             tokens: Arc::new(tokens),
             runtime: Arc::new(runtime),
+            hsm,
             readiness: Readiness::default(),
             admission: Admission::new(
                 config.server.max_in_flight,
@@ -181,6 +197,32 @@ pub fn with_backends(gateway: &Gateway, backends: Arc<dyn Backends>) -> Gateway 
     }
 }
 
+/// Reads the instances that the store has, and says in the log what is wrong with them.
+async fn provisioned(gateway: &Gateway) -> Result<(), Vec<Problem>> {
+    if let Err(error) = gateway.read_instances().await {
+        let mend = "look at the store's file, or restore it from a backup";
+        return Err(vec![Problem::at("store.path", error.to_string(), mend).in_step("store")]);
+    }
+    for id in gateway.instances.hidden() {
+        tracing::warn!(
+            instance = %id,
+            "the store has a provisioned instance of this id, and so has the configuration; the configuration's counts"
+        );
+    }
+    let backends = gateway.backends.names();
+    for instance in gateway.instances.iter().filter(|instance| !backends.contains(&instance.backend)) {
+        let (backend, crypto_instance) = (&instance.backend, instance.crypto_instance.map(|id| id.to_string()));
+        tracing::error!(
+            instance = %instance.id,
+            backend,
+            crypto_instance,
+            "this instance is bound to what is not configured; nobody can make or use keys in it until that is back, or \
+             it is bound anew (keygate instance bind)"
+        );
+    }
+    Ok(())
+}
+
 /// Says in the log which instances answer nobody: their policy wants a private endpoint, and there is none. That is no
 /// reason not to start: what the policy is there for is kept.
 async fn warn_of_shut_instances(gateway: &Gateway) {
@@ -205,12 +247,35 @@ async fn warn_of_shut_instances(gateway: &Gateway) {
     }
 }
 
-/// The runtime, with the secrets in it, and nothing loaded yet.
-pub(crate) fn runtime(config: &Config, problems: &mut Vec<Problem>) -> Option<Runtime> {
+/// The tokens, started where it keeps nobody waiting: modules are loaded, and may take their time.
+pub(crate) async fn hsm_tokens(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> (Arc<HsmTokens>, Vec<Problem>) {
+    if config.tokens.is_empty() {
+        return Default::default();
+    }
+    let (config, clock, entropy) = (config.clone(), Arc::clone(clock), Arc::clone(entropy));
+    match tokio::task::spawn_blocking(move || HsmTokens::start(&config, clock, entropy)).await {
+        Ok((tokens, problems)) => (Arc::new(tokens), problems),
+        Err(error) => {
+            let mend = "try again; if it stays so, report it as a defect of Keygate";
+            (Arc::default(), vec![Problem::new("tokens", error.to_string(), mend)])
+        }
+    }
+}
+
+/// The runtime, with the secrets and tokens in it, and nothing loaded yet.
+pub(crate) fn runtime(config: &Config, hsm: &Arc<HsmTokens>, problems: &mut Vec<Problem>) -> Option<Runtime> {
     let (secrets, mut found) = Secrets::load(&config.secrets, &config.environment);
     problems.append(&mut found);
-    let services =
-        HostServices { secrets: Arc::new(secrets), entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock) };
+    let services = HostServices {
+        secrets: Arc::new(secrets),
+        tokens: Arc::<HsmTokens>::clone(hsm),
+        entropy: Arc::new(OsEntropy),
+        clock: Arc::new(SystemClock),
+    };
     new_runtime(config, services, problems)
 }
 
@@ -222,11 +287,13 @@ async fn live_runtime(
     config: &Config,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    hsm: &Arc<HsmTokens>,
 ) -> Result<(Runtime, Arc<Secrets>), Vec<Problem>> {
     let (secrets, mut problems) = Secrets::load(&config.secrets, &config.environment);
     let secrets = Arc::new(secrets);
     let services = HostServices {
         secrets: Arc::<Secrets>::clone(&secrets),
+        tokens: Arc::<HsmTokens>::clone(hsm),
         entropy: Arc::clone(entropy),
         clock: Arc::clone(clock),
     };

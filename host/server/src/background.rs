@@ -1,12 +1,14 @@
 //! What the gateway does without being asked: it looks for keys whose time has come, and keeps key pairs for import
 //! tokens ready. It also listens for what asks it to take its plugins anew.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use keygate_core::ops::import_tokens;
 use keygate_core::ops::life::Tended;
+use keygate_core::ops::migrate::{Runner, Step};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -14,6 +16,9 @@ use crate::reload::Doors;
 
 /// How often the stock of key pairs is looked at. Looking costs nothing.
 const STOCK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a look is taken for a migration that was begun. Looking costs a read for each instance.
+const MIGRATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a backend that could not make a key pair is left alone.
 const STOCK_PAUSE: Duration = Duration::from_secs(60);
@@ -29,12 +34,8 @@ impl Background {
     pub fn start(app: &Arc<App>, doors: Doors) -> Self {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(tend(Arc::downgrade(app), stopped.clone()));
-        let mut backends: Vec<_> = app.gateway.instances.iter().map(|instance| instance.backend.clone()).collect();
-        backends.sort_unstable();
-        backends.dedup();
-        for backend in backends {
-            tokio::spawn(stock(Arc::downgrade(app), backend, stopped.clone()));
-        }
+        tokio::spawn(migrate(Arc::downgrade(app), stopped.clone()));
+        tokio::spawn(stocks(Arc::downgrade(app), stopped.clone()));
         doors.open(app, &stopped);
         Self { stop }
     }
@@ -60,6 +61,32 @@ async fn tend(app: Weak<App>, mut stopped: watch::Receiver<()>) {
     }
 }
 
+/// Works at migrations, one little part after the other. It needs nothing to begin with but the store: what a gateway that
+/// died has left is found at the first look.
+async fn migrate(app: Weak<App>, mut stopped: watch::Receiver<()>) {
+    let mut runner = Runner::default();
+    while let Some(app) = app.upgrade() {
+        let work = async move {
+            let instances: Vec<_> = app.gateway.instances.iter().map(|instance| instance.id).collect();
+            let mut wait = MIGRATION_INTERVAL;
+            for instance in instances {
+                match runner.step(&app.gateway, instance).await {
+                    Step::Worked => wait = Duration::ZERO,
+                    Step::Wait(longest) => wait = wait.min(longest),
+                    Step::Idle => {}
+                }
+            }
+            (runner, wait)
+        };
+        let Some(done) = unless_stopped(guarded("migrations", work), &mut stopped).await else { return };
+        let wait;
+        (runner, wait) = done.unwrap_or_else(|| (Runner::default(), STOCK_PAUSE));
+        if unless_stopped(tokio::time::sleep(wait), &mut stopped).await.is_none() {
+            return;
+        }
+    }
+}
+
 /// Says in the log what came of a pass.
 pub(crate) fn report(tended: &Tended) {
     if tended.done > 0 {
@@ -74,11 +101,30 @@ pub(crate) fn report(tended: &Tended) {
     }
 }
 
-/// Keeps key pairs for import tokens ready on a backend.
+/// Keeps key pairs for import tokens ready on each backend that instances make keys on, also on those that come later.
+async fn stocks(app: Weak<App>, mut stopped: watch::Receiver<()>) {
+    let mut begun = BTreeSet::new();
+    while let Some(gateway) = app.upgrade().map(|app| Arc::clone(&app.gateway)) {
+        for backend in gateway.instances.backends() {
+            if begun.insert(backend.clone()) {
+                tokio::spawn(stock(Weak::clone(&app), backend, stopped.clone()));
+            }
+        }
+        drop(gateway);
+        if unless_stopped(tokio::time::sleep(STOCK_INTERVAL), &mut stopped).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Keeps key pairs for import tokens ready on a backend, for as long as an instance makes keys on it.
 async fn stock(app: Weak<App>, backend: String, mut stopped: watch::Receiver<()>) {
     while let Some(app) = app.upgrade() {
         let name = backend.clone();
         let fill = async move {
+            if !app.gateway.instances.backends().contains(&name) {
+                return Err(());
+            }
             let filled = import_tokens::fill(&app.gateway, &name).await;
             filled.map_err(|error| tracing::warn!(backend = name, %error, "no key pair for import tokens was made"))
         };

@@ -8,6 +8,7 @@ pub mod config;
 pub mod dev;
 pub mod files;
 mod gaps;
+pub mod hsm;
 pub mod http;
 pub mod iam;
 mod opens;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keygate_core::clock::Timestamp;
+use keygate_pkcs11::Health;
 use tokio::sync::Mutex;
 
 use crate::app::App;
@@ -26,6 +27,8 @@ pub struct Ready {
     pub store: Part,
     /// The backends of that generation.
     pub backends: Vec<Part>,
+    /// The tokens. What they are short of shows in the backends that need them: they are told and do not count.
+    pub tokens: Vec<Health>,
 }
 
 /// A part of the gateway.
@@ -95,5 +98,10 @@ async fn look(app: &App) -> Ready {
         }
     };
     let (store, backends) = tokio::join!(store, backends);
-    Ready { generation: app.runtime.generation(), store, backends }
+    let tokens = app.hsm.health();
+    for token in tokens.iter().filter(|token| !token.is_ready()) {
+        let last = token.last_error.as_ref().map(|last| last.what.as_str());
+        tracing::warn!(token = token.name, breaker = ?token.breaker, workers = token.workers, last, "token not ready");
+    }
+    Ready { generation: app.runtime.generation(), store, backends, tokens }
 }

@@ -18,6 +18,7 @@ use keygate_core::access::Action;
 use keygate_core::clock::Timestamp;
 use keygate_core::error::Error;
 use keygate_core::ids::EventId;
+use keygate_core::instance::Instances;
 use keygate_core::ops::samples::key_on;
 use keygate_core::pipeline::{Administered, Gateway};
 use keygate_runtime::{Generation, HostServices, PluginInfo, Retired};
@@ -25,6 +26,7 @@ use keygate_runtime::{Generation, HostServices, PluginInfo, Retired};
 use crate::app::{self, App, with_backends};
 use crate::config::{Config, Environment, Flags, RuntimeParams, Source, load};
 use crate::gaps;
+use crate::hsm::HsmTokens;
 use crate::opens::{keys_open, unread};
 use crate::problem::{Problem, Problems};
 use crate::secrets::{Secrets, Versions};
@@ -226,14 +228,20 @@ impl Reloader {
         let gateway = &app.gateway;
         let services = HostServices {
             secrets: Arc::<Secrets>::clone(&secrets),
+            tokens: Arc::<HsmTokens>::clone(&app.hsm),
             entropy: Arc::clone(&gateway.entropy),
             clock: Arc::clone(&gateway.clock),
         };
         let loaded = app.runtime.load_with(&manifest, &services).await;
         let generation = loaded.map_err(|errors| problems.extend(errors.into_iter().map(Problem::from))).ok();
         let Some(generation) = generation.filter(|_| problems.is_empty()) else { return Err(problems) };
-        fits(gateway, &generation).await?;
-        gaps::warn(&manifest, gateway.instances.iter());
+        let next = gateway.instances.with(config.instances.iter().cloned(), config.crypto_instances.clone());
+        fits(
+            &Gateway { instances: next.clone(), ..with_backends(gateway, Arc::clone(&gateway.backends)) },
+            &generation,
+        )
+        .await?;
+        gaps::warn(&manifest, next.iter().collect::<Vec<_>>().iter().map(|instance| &**instance));
         turn.secrets.tell_of_gone(&secrets);
         if turn.require_signatures && !config.runtime.require_signatures {
             tracing::warn!(
@@ -243,7 +251,10 @@ impl Reloader {
         turn.versions.note(&secrets);
         turn.require_signatures = config.runtime.require_signatures;
         turn.secrets = secrets;
-        Ok(swap(app, generation))
+        tell_of_instances(&gateway.instances, &next);
+        let reloaded = swap(app, generation);
+        gateway.instances.configure(config.instances, config.crypto_instances);
+        Ok(reloaded)
     }
 }
 
@@ -263,6 +274,27 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// Says in the log how the instances differ from those before.
+fn tell_of_instances(before: &Instances, next: &Instances) {
+    for instance in next.iter() {
+        match before.get(instance.id) {
+            Some(was) if was == instance => {}
+            Some(was) => {
+                let (name, backend, was) = (&instance.name, &instance.backend, &was.backend);
+                tracing::info!(instance = %instance.id, name, backend, was, "instance changed; new keys are made on this backend");
+            }
+            None => tracing::info!(instance = %instance.id, name = instance.name, "instance added"),
+        }
+    }
+    for instance in before.iter().filter(|instance| next.get(instance.id).is_none()) {
+        tracing::warn!(
+            instance = %instance.id,
+            name = instance.name,
+            "instance taken out of the configuration; its keys stay in the store, and nobody can use them until it is back"
+        );
+    }
+}
+
 /// Whether a generation can do what the store and the instances need.
 async fn fits(gateway: &Gateway, generation: &Generation) -> Result<(), Vec<Problem>> {
     let backends = generation.backends();
@@ -271,7 +303,8 @@ async fn fits(gateway: &Gateway, generation: &Generation) -> Result<(), Vec<Prob
     let mut problems = Vec::new();
     for instance in gateway.instances.iter().filter(|instance| gone.contains(&instance.backend)) {
         let problem = format!("instance `{}` needs the backend `{}`, which is gone", instance.name, instance.backend);
-        problems.push(Problem::new("keys", problem, "bring it back; instances get another backend by a start only"));
+        let mend = "bring it back, or set another `backend` in its [[instances]] entry (for a provisioned one: `keygate instance bind`)";
+        problems.push(Problem::new("keys", problem, mend));
     }
     if problems.is_empty() && !gone.is_empty() {
         let found = key_on(gateway, &gone).await.map_err(|error| vec![unread(&error).passing()])?;
@@ -321,14 +354,14 @@ struct Fixed(Vec<(&'static str, String)>);
 
 impl Fixed {
     fn of(config: &Config) -> Self {
-        let Config { server, store, iam, instances, limits, rate_limit, runtime, audit, .. } = config;
+        let Config { server, store, iam, tokens, limits, rate_limit, runtime, audit, .. } = config;
         // This one is taken.
         let runtime = RuntimeParams { require_signatures: false, ..runtime.clone() };
         Self(vec![
             ("server", print(server)),
             ("store", print(store)),
             ("iam", print(iam)),
-            ("instances", print(instances)),
+            ("tokens", print(tokens)),
             ("limits", print(&(limits, rate_limit))),
             ("runtime", print(&runtime)),
             ("audit", print(audit)),

@@ -47,9 +47,14 @@ pub const fn of_reason(code: ReasonCode) -> u16 {
         ReasonCode::PolicyFault
         | ReasonCode::UnknownObligation
         | ReasonCode::DataTooLarge
+        | ReasonCode::CryptoInstanceNotAuthorized
         | ReasonCode::ConfigRuleConflict => 403,
         ReasonCode::KeyNotFound
         | ReasonCode::InstanceNotFound
+        | ReasonCode::CryptoInstanceNotFound
+        | ReasonCode::AuthorizationNotFound
+        | ReasonCode::BackendNotFound
+        | ReasonCode::MigrationNotFound
         | ReasonCode::ImportTokenNotFound
         | ReasonCode::KeyRingNotFound
         | ReasonCode::AliasNotFound
@@ -68,6 +73,11 @@ pub const fn of_reason(code: ReasonCode) -> u16 {
         | ReasonCode::ImportTokenExpired
         | ReasonCode::KeyRingQuota
         | ReasonCode::KeyRingNotEmpty
+        | ReasonCode::InstanceNotEmpty
+        | ReasonCode::InstanceConfigured
+        | ReasonCode::InstanceQuota
+        | ReasonCode::MigrationUnderWay
+        | ReasonCode::InstanceNotBound
         | ReasonCode::KeyRingKeysNotDeleted
         | ReasonCode::RegistrationDuplicate
         | ReasonCode::RegistrationState
@@ -163,6 +173,12 @@ mod tests {
         ("BODY_TOO_LARGE_ERR", 413),
         ("UNSUPPORTED_MEDIA_TYPE_ERR", 415),
         ("RELOAD_REFUSED_ERR", 422),
+        ("CRYPTO_INSTANCE_NOT_AUTHORIZED_ERR", 403),
+        ("CRYPTO_INSTANCE_NOT_FOUND_ERR", 404),
+        ("AUTHORIZATION_NOT_FOUND_ERR", 404),
+        ("INSTANCE_NOT_EMPTY_ERR", 409),
+        ("INSTANCE_CONFIGURED_ERR", 409),
+        ("INSTANCE_QUOTA_ERR", 409),
     ];
 
     #[test]

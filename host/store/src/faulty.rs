@@ -7,7 +7,9 @@ use keygate_core::clock::Timestamp;
 use keygate_core::crn::ResourceCrn;
 use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use keygate_core::import_token::ImportToken;
+use keygate_core::instance::Records;
 use keygate_core::key::{DueKind, Key, KeyVersion};
+use keygate_core::migration::{Migration, Stay};
 use keygate_core::policy::InstancePolicies;
 use keygate_core::ports::BoxFuture;
 use keygate_core::registration::{LifecycleEvent, Registration};
@@ -192,6 +194,31 @@ impl KeyStore for FaultyStore {
         page: PageRequest,
     ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>> {
         Box::pin(self.read(self.inner.events(instance, key, page)))
+    }
+
+    fn key_ids(
+        &self,
+        instance: InstanceId,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<KeyId>>> {
+        Box::pin(self.read(self.inner.key_ids(instance, after, limit)))
+    }
+
+    fn migration(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<Migration>>> {
+        Box::pin(self.read(self.inner.migration(instance)))
+    }
+
+    fn stays(&self, instance: InstanceId, page: PageRequest) -> BoxFuture<'_, StoreResult<Page<Stay>>> {
+        Box::pin(self.read(self.inner.stays(instance, page)))
+    }
+
+    fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>> {
+        Box::pin(self.read(self.inner.stay(instance, key)))
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(self.read(self.inner.instances()))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

@@ -307,6 +307,13 @@ impl Index {
         Ok(count)
     }
 
+    /// The ids of keys in their order, after this one, whatever is known of them.
+    pub(crate) fn ids(&self, instance: InstanceId, after: Option<KeyId>, limit: usize) -> Vec<KeyId> {
+        let Some(keys) = self.instances.get(&instance) else { return Vec::new() };
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        keys.entries.range((first, Bound::Unbounded)).take(limit).map(|(id, _)| *id).collect()
+    }
+
     /// What was due of a kind by an instant, after something else: see [`keygate_core::store::KeyStore::due`].
     pub(crate) fn due(&self, kind: DueKind, until: Timestamp, after: Option<Due>, limit: usize) -> Vec<Due> {
         let edge = |at, byte| Due {

@@ -16,6 +16,10 @@
 //! | `events` | instance, event | an event for an adopter |
 //! | `event-times` | instance, time, event | the key that it is of |
 //! | `key-events` | instance, key, time, event | nothing: that there is this event |
+//! | `migrations` | instance | its last migration |
+//! | `migration-stays` | instance, key | what stayed behind of the key in that |
+//! | `instances` | instance | a provisioned instance |
+//! | `authorizations` | instance, crypto instance | that the one may use the other |
 //!
 //! Ids are their 16 bytes, numbers have the highest byte first (sequences 4 bytes, times 8: milliseconds since the epoch):
 //! rows of one instance lie together and in the order of their ids, and no row of one instance can be reached with
@@ -29,7 +33,7 @@ use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId}
 
 /// The number of this layout and of the newest record formats in it. It rises when an older Keygate could no longer
 /// read what this one writes.
-pub(crate) const STORE_FORMAT: u32 = 2;
+pub(crate) const STORE_FORMAT: u32 = 3;
 
 /// The layout that had `summaries`, and nothing after `aliases`. It is made into this one when a store is opened.
 pub(crate) const STORE_FORMAT_1: u32 = 1;
@@ -75,11 +79,19 @@ pub(crate) enum Table {
     EventTimes,
     /// Events by key and time.
     KeyEvents,
+    /// Migrations of instances.
+    Migrations,
+    /// What stayed behind in them.
+    MigrationStays,
+    /// Provisioned instances.
+    Instances,
+    /// Which instance may use which crypto instance.
+    Authorizations,
 }
 
 impl Table {
     /// All of them. The position of each is its discriminant.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Keys,
         Self::Versions,
         Self::VersionIds,
@@ -93,6 +105,10 @@ impl Table {
         Self::Events,
         Self::EventTimes,
         Self::KeyEvents,
+        Self::Migrations,
+        Self::MigrationStays,
+        Self::Instances,
+        Self::Authorizations,
     ];
 
     /// The name in the file. Never changes.
@@ -111,6 +127,10 @@ impl Table {
             Self::Events => "events",
             Self::EventTimes => "event-times",
             Self::KeyEvents => "key-events",
+            Self::Migrations => "migrations",
+            Self::MigrationStays => "migration-stays",
+            Self::Instances => "instances",
+            Self::Authorizations => "authorizations",
         }
     }
 }
@@ -149,7 +169,9 @@ pub(crate) fn ring_row(instance: InstanceId, ring: &KeyRingId) -> Vec<u8> {
     [instance.as_bytes(), ring.as_str().as_bytes()].concat()
 }
 
-/// The row of what an instance has one of, in [`Table::Policies`] and [`Table::ImportTokens`].
+/// The row of what an instance has one of, in [`Table::Policies`], [`Table::ImportTokens`] and [`Table::Migrations`].
+/// The row of what an instance has one of, in [`Table::Policies`] and [`Table::ImportTokens`], and of itself in
+/// [`Table::Instances`].
 pub(crate) fn instance_row(instance: InstanceId) -> [u8; 16] {
     *instance.as_bytes()
 }
@@ -162,6 +184,20 @@ pub(crate) fn registration_row(instance: InstanceId, key: KeyId, crn: &ResourceC
 /// The row of a registration in [`Table::Resources`].
 pub(crate) fn resource_row(instance: InstanceId, crn: &ResourceCrn, key: KeyId) -> Vec<u8> {
     [instance.as_bytes().as_slice(), crn.as_str().as_bytes(), key.as_bytes()].concat()
+}
+
+/// The row of an authorization in [`Table::Authorizations`].
+pub(crate) fn authorization_row(source: InstanceId, target: InstanceId) -> [u8; 32] {
+    let mut row = [0; 32];
+    row[..16].copy_from_slice(source.as_bytes());
+    row[16..].copy_from_slice(target.as_bytes());
+    row
+}
+
+/// The source and the target of a row of [`Table::Authorizations`].
+pub(crate) fn authorization_of_row(row: &[u8]) -> Option<(InstanceId, InstanceId)> {
+    let (source, target) = row.split_first_chunk()?;
+    Some((InstanceId::from_bytes(*source), InstanceId::from_bytes(target.try_into().ok()?)))
 }
 
 /// The row of an event in [`Table::Events`].
@@ -261,7 +297,8 @@ mod tests {
         let names = Table::ALL.map(Table::name);
         assert_eq!(names[..6], ["keys", "versions", "version-ids", "aliases", "rings", "ring-sizes"]);
         assert_eq!(names[6..10], ["policies", "import-tokens", "registrations", "resources"]);
-        assert_eq!(names[10..], ["events", "event-times", "key-events"]);
+        assert_eq!(names[10..13], ["events", "event-times", "key-events"]);
+        assert_eq!(names[13..], ["migrations", "migration-stays", "instances", "authorizations"]);
     }
 
     #[test]
@@ -283,6 +320,7 @@ mod tests {
         assert_eq!(event_row(instance, event), [[1; 16], [3; 16]].concat()[..]);
         assert_eq!(event_time_row(instance, at, event), [&[1; 16], &time[..], &[3; 16]].concat()[..]);
         assert_eq!(key_event_row(instance, key, at, event), [&both[..], &time, &[3; 16]].concat()[..]);
+        assert_eq!(authorization_row(instance, InstanceId::from_bytes([2; 16])), both[..]);
     }
 
     #[test]
@@ -298,10 +336,13 @@ mod tests {
         let (event, at) = (EventId::from_bytes([3; 16]), Timestamp::from_unix_ms(0x0506));
         assert_eq!(event_time_of_row(&event_time_row(instance, at, event)), Some((at, event)));
         assert_eq!(key_event_of_row(&key_event_row(instance, key, at, event)), Some((at, event)));
+        let other = InstanceId::from_bytes([3; 16]);
+        assert_eq!(authorization_of_row(&authorization_row(instance, other)), Some((instance, other)));
         for short in [&[][..], &[1; 15], &[1; 17], &[1; 31]] {
             assert!(key_of_row(short).is_none() && registration_of_row(short).is_none(), "{short:?}");
             assert!(resource_of_row(short).is_none() && ring_of_row(short).is_none(), "{short:?}");
             assert!(event_time_of_row(short).is_none() && key_event_of_row(short).is_none(), "{short:?}");
+            assert!(authorization_of_row(short).is_none(), "{short:?}");
         }
     }
 

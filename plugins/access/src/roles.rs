@@ -162,6 +162,10 @@ pub(crate) const TABLE: &[Row] = &[
     row("kmip-management.read", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
     row("kmip-management.delete", About::Instance, Roles::MANAGER.or(Roles::KMIP_ADAPTER_MANAGER)),
     row(RELOAD, About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.backends.list", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.backends.migrate", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.backends.migration.read", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.backends.migration.stop", About::Gateway, Roles::ADMINISTRATOR),
 ];
 
 /// The row of an action.

@@ -1,5 +1,6 @@
 //! The contract's functions.
 
+use keygate_plugin_rsa::{Hash, PRIMES, Random, RsaPair};
 use keygate_plugin_sdk::SettingsError;
 use keygate_plugin_sdk::backend::{
     Backend, Call, DataKey, Description, Error, ImportEnvelope, ImportRejection, Imported, Key, KeyIdentity, KeyPair,
@@ -10,9 +11,9 @@ use keygate_plugin_sdk::host::random;
 use crate::import;
 use crate::kek::Kek;
 use crate::keyref::{self, OpenKey};
-use crate::rsa_pair::{PRIMES, RsaPair};
 use crate::settings::Settings;
 use crate::spec::{Algorithm, MAX_MATERIAL, Purpose, Spec};
+use crate::transport;
 use crate::wrapping;
 use crate::xaes::NONCE;
 
@@ -43,17 +44,33 @@ impl AesGcm {
             Purpose::Root => Ok(opened.material),
             Purpose::Standard => Err(Error::Unsupported("a standard key wraps nothing: use a root key".to_owned())),
             // It is no key version's: the store mixed something up.
-            Purpose::Import => Err(Error::InvalidKeyRef),
+            Purpose::Import | Purpose::Transport => Err(Error::InvalidKeyRef),
         }
     }
 
-    /// The private half of an import key.
-    fn open_import_key(&self, key: &Key) -> Result<RsaPair> {
+    /// The private half of an import or transport key.
+    fn open_pair(&self, key: &Key, purpose: Purpose) -> Result<RsaPair> {
         let opened = self.open(key)?;
-        match opened.purpose {
-            Purpose::Import => RsaPair::from_primes(&opened.material),
-            Purpose::Root | Purpose::Standard => Err(Error::InvalidKeyRef),
+        if opened.purpose != purpose || opened.algorithm != Algorithm::Rsa {
+            return Err(Error::InvalidKeyRef);
         }
+        RsaPair::from_primes(&opened.material)
+    }
+
+    /// Makes a pair and keeps it for this.
+    fn make_pair(&self, identity: &KeyIdentity, purpose: Purpose) -> Result<KeyPair> {
+        // Seconds are lost if the KEK is away: look first.
+        Kek::current(&self.settings.kek)?;
+        let pair = RsaPair::generate(&mut host_random())?;
+        let spec = Spec { algorithm: Algorithm::Rsa, purpose, bytes: PRIMES as u32 };
+        Ok(KeyPair { private: self.seal(identity, spec, &pair.primes())?, public: pair.public() })
+    }
+
+    /// The hash of what leaves, if anything may.
+    fn transport(&self) -> Result<Hash> {
+        self.settings.transport.hash().ok_or_else(|| {
+            Error::Unsupported("this backend neither sends keys to others nor takes any from them".to_owned())
+        })
     }
 
     /// Seals material under the newest version of the KEK.
@@ -78,6 +95,11 @@ fn nonce_and(len: u32) -> Result<([u8; NONCE], SecretBytes)> {
     }
 }
 
+/// The host's generator, for RSA. It gives what it is asked for, or ends the sandbox.
+pub(crate) fn host_random() -> Random<impl FnMut(u32) -> Result<SecretBytes>> {
+    Random::new(|len| Ok(random::bytes(len)))
+}
+
 fn check_aad(aad: &[u8]) -> Result<()> {
     if aad.len() > MAX_AAD {
         return Err(Error::InvalidInput(format!("AAD of {} bytes: use at most {MAX_AAD}", aad.len())));
@@ -97,7 +119,10 @@ impl Backend for AesGcm {
             algorithms: Algorithm::NAMES.map(str::to_owned).to_vec(),
             max_plaintext: MAX_PLAINTEXT,
             max_material: MAX_MATERIAL,
-            features: vec!["import-token".to_owned()],
+            features: core::iter::once("import-token")
+                .chain(self.settings.transport.hash().map(|_| "transport"))
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -132,7 +157,7 @@ impl Backend for AesGcm {
         match opened.purpose {
             Purpose::Standard => Ok(opened.material),
             Purpose::Root => Err(Error::Unsupported("the material of a root key never leaves".to_owned())),
-            Purpose::Import => Err(Error::InvalidKeyRef),
+            Purpose::Import | Purpose::Transport => Err(Error::InvalidKeyRef),
         }
     }
 
@@ -194,11 +219,7 @@ impl Backend for AesGcm {
         if algorithm != IMPORT_KEY {
             return Err(Error::Unsupported(format!("an import key of `{algorithm}`: this backend makes {IMPORT_KEY}")));
         }
-        // Seconds are lost if the KEK is away: look first.
-        Kek::current(&self.settings.kek)?;
-        let pair = RsaPair::generate()?;
-        let spec = Spec { algorithm: Algorithm::Rsa, purpose: Purpose::Import, bytes: PRIMES as u32 };
-        Ok(KeyPair { private: self.seal(identity, spec, &pair.primes())?, public: pair.public() })
+        self.make_pair(identity, Purpose::Import)
     }
 
     fn open_import(
@@ -214,8 +235,9 @@ impl Backend for AesGcm {
             return Err(Error::Unsupported(format!("a {} under an import token: import an AES key", spec.algorithm)));
         }
         let scheme = import::Scheme::of(envelope)?;
-        let pair = self.open_import_key(import_key)?;
-        let material = pair.decrypt(scheme.hash(), &envelope.encrypted_key).ok_or_else(rejected)?;
+        let pair = self.open_pair(import_key, Purpose::Import)?;
+        let material =
+            pair.decrypt(&mut host_random(), scheme.hash(), &envelope.encrypted_key)?.ok_or_else(rejected)?;
         // OAEP carries up to 470 bytes: only then does the product fit, and only then is it one of the three.
         let bits = material.len() as u32 * 8;
         if !matches!(bits, 128 | 192 | 256) || (spec.bits != 0 && spec.bits != bits) {
@@ -224,6 +246,36 @@ impl Backend for AesGcm {
         scheme.check_nonce(&material, envelope)?;
         let spec = Spec::check(&KeySpec { bits, ..spec.clone() })?;
         Ok(Imported { key_ref: self.seal(identity, spec, &material)?, bits })
+    }
+
+    fn create_transport_key(&self, _call: &Call, identity: &KeyIdentity) -> Result<KeyPair> {
+        self.transport()?;
+        self.make_pair(identity, Purpose::Transport)
+    }
+
+    fn seal_for_transport(&self, _call: &Call, key: &Key, recipient: &[u8]) -> Result<Vec<u8>> {
+        let hash = self.transport()?;
+        transport::seal(hash, &self.open(key)?, recipient)
+    }
+
+    fn open_transport(
+        &self,
+        _call: &Call,
+        transport_key: &Key,
+        identity: &KeyIdentity,
+        spec: &KeySpec,
+        sealed: &[u8],
+    ) -> Result<KeyRef> {
+        self.transport()?;
+        let spec = Spec::check(spec)?;
+        if spec.algorithm != Algorithm::Aes {
+            return Err(Error::Unsupported("a standard key that is no AES key: export and import it".to_owned()));
+        }
+        let material = transport::open(&self.open_pair(transport_key, Purpose::Transport)?, sealed)?;
+        if material.len() != spec.bytes as usize {
+            return Err(Error::InvalidInput(format!("the sealed key is none of {} bits", spec.bytes * 8)));
+        }
+        self.seal(identity, spec, &material)
     }
 }
 

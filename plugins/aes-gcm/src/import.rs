@@ -2,18 +2,15 @@
 //! the two belong together.
 
 use aes::cipher::array::Array;
-use aes::cipher::consts::{U12, U16};
+use aes::cipher::consts::U16;
 use aes::cipher::{BlockCipherEncrypt, BlockSizeUser, KeyInit};
 use aes::{Aes128, Aes192, Aes256};
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, Tag};
+use keygate_plugin_rsa::Hash;
 use keygate_plugin_sdk::backend::{Error, ImportEnvelope, ImportRejection, Result};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::rsa_pair::Hash;
-use crate::xaes::TAG;
+use crate::gcm;
 
 /// The size of a block of AES, in bytes.
 const BLOCK: usize = 16;
@@ -58,9 +55,11 @@ impl Scheme {
     pub(crate) fn check_nonce(&self, material: &[u8], envelope: &ImportEnvelope) -> Result<()> {
         let (sealed, expected) = (envelope.encrypted_nonce.as_slice(), envelope.expected_nonce.as_slice());
         let outcome = match (self, material.len()) {
-            (Self::Gcm(iv), 16) => gcm::<Aes128Gcm>(material, iv, sealed, expected),
-            (Self::Gcm(iv), 24) => gcm::<AesGcm<Aes192, U12>>(material, iv, sealed, expected),
-            (Self::Gcm(iv), 32) => gcm::<Aes256Gcm>(material, iv, sealed, expected),
+            (Self::Gcm(iv), 16 | 24 | 32) => match gcm::open(material, iv, b"", sealed) {
+                Some(nonce) if bool::from(nonce.ct_eq(expected)) => Ok(()),
+                Some(_) => Err(ImportRejection::Nonce),
+                None => Err(ImportRejection::NonceIv),
+            },
             (Self::Cbc(iv), 16) => cbc::<Aes128>(material, iv, sealed, expected),
             (Self::Cbc(iv), 24) => cbc::<Aes192>(material, iv, sealed, expected),
             (Self::Cbc(iv), 32) => cbc::<Aes256>(material, iv, sealed, expected),
@@ -75,20 +74,6 @@ fn rejected(why: ImportRejection) -> Error {
 }
 
 type Outcome = core::result::Result<(), ImportRejection>;
-
-/// Opens the nonce and compares.
-fn gcm<C>(material: &[u8], iv: &[u8; 12], sealed: &[u8], expected: &[u8]) -> Outcome
-where
-    C: KeyInit + AeadInOut<NonceSize = U12, TagSize = U16>,
-{
-    let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or(ImportRejection::NonceIv)?;
-    let cipher = C::new_from_slice(material).map_err(|_| ImportRejection::Material)?;
-    let mut nonce = Zeroizing::new(ciphertext.to_vec());
-    cipher
-        .decrypt_inout_detached(&(*iv).into(), b"", InOutBuf::from(nonce.as_mut_slice()), &Tag::from(*tag))
-        .map_err(|_| ImportRejection::NonceIv)?;
-    if bool::from(nonce.ct_eq(expected)) { Ok(()) } else { Err(ImportRejection::Nonce) }
-}
 
 /// Encrypts the expected nonce and compares. Nothing is decrypted and no padding looked at, so there is no padding
 /// oracle; the one answer for all that differs is the price, because CBC cannot tell a wrong nonce from a wrong key.

@@ -1,22 +1,49 @@
 //! Import keys and imports, against known answers and against the host of the SDK's tests.
 
+use core::convert::Infallible;
 use std::collections::BTreeMap;
 
+use keygate_plugin_rsa::{PRIMES, RsaPair};
 use keygate_plugin_sdk::backend::{
     Backend, Call, Error, ImportEnvelope, ImportRejection, Imported, Key, KeyIdentity, KeyKind, KeySpec, Result,
 };
+use keygate_plugin_sdk::host::random;
 use keygate_plugin_sdk::testing;
+use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::{BoxedUint, Oaep, RsaPublicKey};
 use sha2::Sha256;
 
 use crate::AesGcm;
-use crate::rsa_pair::{HostRandom, PRIMES, RsaPair};
 use crate::spec::{Algorithm, Purpose, Spec};
 use crate::xaes::tests::unhex;
 
 const MATERIAL: Error = Error::ImportRejected(ImportRejection::Material);
 const NONCE_IV: Error = Error::ImportRejected(ImportRejection::NonceIv);
 const NONCE: Error = Error::ImportRejected(ImportRejection::Nonce);
+
+/// The host's generator, to encrypt as a client does.
+struct HostRandom;
+
+impl TryRng for HostRandom {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> core::result::Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes).map(|()| u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> core::result::Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes).map(|()| u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> core::result::Result<(), Infallible> {
+        bytes.copy_from_slice(&random::bytes(bytes.len() as u32));
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for HostRandom {}
 
 /// What the other implementation made, by name.
 struct Vectors(BTreeMap<&'static str, Vec<u8>>);

@@ -1,10 +1,10 @@
 //! Key-refs: key material sealed under the KEK. The format is in the crate's documentation.
 
+use keygate_plugin_rsa::PRIMES;
 use keygate_plugin_sdk::backend::{Error, KeyIdentity, Result, SecretBytes};
 
 use crate::aad;
 use crate::kek::Kek;
-use crate::rsa_pair::PRIMES;
 use crate::spec::{Algorithm, Purpose, Spec};
 use crate::xaes::{self, NONCE, TAG};
 
@@ -55,7 +55,7 @@ pub(crate) fn open(reference: &[u8], identity: &KeyIdentity, kek: impl FnOnce(u3
     let sound = match algorithm {
         Algorithm::Aes => matches!(size, 16 | 24 | 32) && matches!(purpose, Purpose::Root | Purpose::Standard),
         Algorithm::Secret => size > 0 && purpose == Purpose::Standard,
-        Algorithm::Rsa => size == PRIMES && purpose == Purpose::Import,
+        Algorithm::Rsa => size == PRIMES && matches!(purpose, Purpose::Import | Purpose::Transport),
     };
     if !sound {
         return Err(Error::InvalidKeyRef);
@@ -72,6 +72,7 @@ fn header(version: u32, purpose: Purpose, algorithm: Algorithm) -> [u8; HEADER] 
         Purpose::Root => 1,
         Purpose::Standard => 2,
         Purpose::Import => 3,
+        Purpose::Transport => 4,
     };
     let algorithm = match algorithm {
         Algorithm::Aes => 1,
@@ -87,6 +88,7 @@ fn parse(header: &[u8; HEADER]) -> Option<(u32, Purpose, Algorithm)> {
         1 => Purpose::Root,
         2 => Purpose::Standard,
         3 => Purpose::Import,
+        4 => Purpose::Transport,
         _ => return None,
     };
     let algorithm = match algorithm {

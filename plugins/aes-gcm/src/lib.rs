@@ -21,7 +21,7 @@
 //! |---|---|
 //! | 1 | the format, `0xA1` |
 //! | 4 | the version of the KEK, big-endian |
-//! | 1 | what for: 1 root key, 2 standard key, 3 import key |
+//! | 1 | what for: 1 root key, 2 standard key, 3 import key, 4 transport key |
 //! | 1 | the algorithm: 1 `AES`, 2 `SECRET`, 3 `RSA` |
 //! | 24 | the nonce |
 //! | n | the material, encrypted under the KEK |
@@ -30,7 +30,7 @@
 //! Additional data: `keygate/aes-gcm/key-ref/1`, the first 7 bytes of the key-ref, the material's size in bits (4 bytes,
 //! big-endian), the instance id, the key id, the version id; each with its length in 4 bytes, big-endian, in front. So a
 //! key-ref opens for the key version, purpose, algorithm and size that it was made for, or not at all. The material of an
-//! import key is the two primes of its RSA-4096 pair, 256 bytes each; the public exponent is 65,537.
+//! import or transport key is the two primes of its RSA-4096 pair, 256 bytes each; the public exponent is 65,537.
 //!
 //! # A ciphertext, format 1
 //!
@@ -44,18 +44,30 @@
 //! Additional data: `keygate/aes-gcm/wrap/1`, the instance id, the key id, the version id, the caller's AAD; each with
 //! its length likewise. Material imported twice makes two keys that do not read each other's ciphertexts.
 //!
+//! # What else is opened
+//!
+//! Ciphertexts of the HSM backend (`softhsm`, `0xD1`): a key that moves from there has wrapped some (`docs/adr/0014-moving-keys.md`).
+//! They are AES-GCM under the root key itself, and none are made here.
+//!
+//! # Keys that move
+//!
+//! With `transport` on, root keys and AES standard keys leave sealed to another backend's RSA key, in the format of
+//! `seal-for-transport` in `wit/crypto/backend.wit`, and come likewise. The hash of OAEP that is set is that of what leaves, so
+//! it must be one that the other backend's token has; what comes is opened with either.
+//!
 //! Both formats stay readable for ever; a new one gets a new first byte.
 
 mod aad;
 mod backend;
+mod foreign;
+mod gcm;
 mod import;
 mod kek;
 mod keyref;
-mod primes;
 mod probe;
-mod rsa_pair;
 mod settings;
 mod spec;
+mod transport;
 mod wrapping;
 mod xaes;
 

@@ -12,7 +12,7 @@ pub(crate) enum Algorithm {
     Aes,
     /// Any bytes; standard keys only.
     Secret,
-    /// The two primes of an RSA key of 4096 bits; import keys only.
+    /// The two primes of an RSA key of 4096 bits; import and transport keys only.
     Rsa,
 }
 
@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Standard,
     /// To open imports.
     Import,
+    /// To open what comes from other backends.
+    Transport,
 }
 
 impl From<KeyKind> for Purpose {

@@ -3,6 +3,7 @@
 use keygate_plugin_sdk::backend::{Error, KeyIdentity, Result, SecretBytes};
 
 use crate::aad;
+use crate::foreign;
 use crate::xaes::{self, NONCE, TAG};
 
 const FORMAT: u8 = 0xB1;
@@ -28,9 +29,13 @@ pub(crate) fn wrap(
     Ok(wrapped)
 }
 
-/// Opens what [`wrap`] made. One error for all causes.
+/// Opens what [`wrap`] made, and what the HSM backend made with the same key before it came here. One error for all causes.
 pub(crate) fn unwrap(material: &[u8], identity: &KeyIdentity, wrapped: &[u8], aad: &[u8]) -> Result<SecretBytes> {
-    let Some((&FORMAT, rest)) = wrapped.split_first() else { return Err(Error::AuthenticationFailed) };
+    let rest = match wrapped.split_first() {
+        Some((&FORMAT, rest)) => rest,
+        Some((&foreign::FORMAT, rest)) => return foreign::unwrap(material, identity, rest, aad),
+        _ => return Err(Error::AuthenticationFailed),
+    };
     let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or(Error::AuthenticationFailed)?;
     xaes::open(material, nonce, &bound_to(identity, aad), sealed).map_err(|_| Error::AuthenticationFailed)
 }

@@ -1,4 +1,4 @@
-//! What the host may grant: a log, randomness, secrets. Natively, [`crate::testing`] answers.
+//! What the host may grant: a log, randomness, secrets, tokens. Natively, [`crate::testing`] answers.
 
 /// Tell the operator something. Granted as `log`. Never log key material, plaintext or AAD.
 pub mod log {
@@ -107,6 +107,4 @@ pub mod secrets {
     }
 }
 
-/// Tokens. Granted as `pkcs11 = ["TOKEN", ...]`; backends only. The contract is `keygate:host/pkcs11`. There is no
-/// native stand-in: calls panic outside a sandbox, so keep what you unit-test apart from them.
-pub use crate::bindings::backend::keygate::host::pkcs11;
+pub mod pkcs11;

@@ -8,6 +8,11 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+#[cfg(not(feature = "token"))]
+pub(crate) mod no_token;
+#[cfg(feature = "token")]
+pub mod token;
+
 use crate::host::log::Level;
 use crate::host::random::MAX_BYTES;
 use crate::host::secrets;
@@ -66,8 +71,10 @@ thread_local! {
     static HOST: RefCell<FakeHost> = RefCell::default();
 }
 
-/// Forgets everything, and starts the random bytes at `seed`.
+/// Forgets everything, tokens too, and starts the random bytes at `seed`.
 pub fn reset(seed: u64) {
+    #[cfg(feature = "token")]
+    token::revoke_all();
     HOST.set(FakeHost { random: seed, ..FakeHost::default() });
 }
 

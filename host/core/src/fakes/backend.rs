@@ -1,5 +1,6 @@
 //! A backend in the process, for tests of what is built on backends. It hides nothing: never outside tests.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -24,6 +25,11 @@ pub struct FakeBackend {
     failure: Mutex<Option<BackendError>>,
     destroyed: AtomicU64,
     keeps_everything: AtomicBool,
+    transports: AtomicBool,
+    /// The key-refs whose keys were destroyed.
+    gone: Mutex<BTreeSet<Vec<u8>>>,
+    /// The call, counted from now, that fails by itself; 0 is none.
+    fails_at: AtomicU64,
 }
 
 impl FakeBackend {
@@ -37,12 +43,15 @@ impl FakeBackend {
                 algorithms: vec!["AES".to_owned(), "SECRET".to_owned()],
                 max_plaintext: 65_536,
                 max_material: 7_500,
-                features: vec!["import-token".to_owned()],
+                features: vec!["import-token".to_owned(), "transport".to_owned()],
             },
             counter: AtomicU64::new(1),
             failure: Mutex::new(None),
             destroyed: AtomicU64::new(0),
             keeps_everything: AtomicBool::new(false),
+            transports: AtomicBool::new(true),
+            gone: Mutex::default(),
+            fails_at: AtomicU64::new(0),
         }
     }
 
@@ -53,9 +62,36 @@ impl FakeBackend {
         }
     }
 
+    /// The `nth` call from now fails, as if the backend were away for a moment; 1 is the next one.
+    pub fn fail_call(&self, nth: u64) {
+        self.fails_at.store(nth, Ordering::Relaxed);
+    }
+
+    /// Whether a call that was to fail has not come yet.
+    pub fn will_fail(&self) -> bool {
+        self.fails_at.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it has the key of a key-ref.
+    pub fn has(&self, key: BackendKey<'_>) -> bool {
+        self.open(&key).is_ok()
+    }
+
     /// From now on no material is exported.
     pub fn refuse_exports(&self) {
         self.keeps_everything.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no key leaves for another backend, and none is taken from one.
+    pub fn refuse_transports(&self) {
+        self.transports.store(false, Ordering::Relaxed);
+    }
+
+    fn transports(&self) -> BackendResult<()> {
+        if self.transports.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(BackendError::Unsupported("keys stay where they are".to_owned()))
     }
 
     /// How many keys were destroyed.
@@ -103,7 +139,7 @@ impl FakeBackend {
         match envelope.encrypted_nonce.strip_prefix(check.as_slice()) {
             None => refused(ImportRejection::NonceIv),
             Some(nonce) if nonce == envelope.expected_nonce.as_slice() => {
-                Ok(Imported { reference: Self::reference(identity, spec.kind, material), bits })
+                Ok(Imported { reference: self.reference(identity, spec.kind, material), bits })
             }
             Some(_) if authenticated => refused(ImportRejection::Nonce),
             Some(_) => refused(ImportRejection::NonceIv),
@@ -111,6 +147,9 @@ impl FakeBackend {
     }
 
     fn healthy(&self) -> BackendResult<()> {
+        if self.fails_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |nth| nth.checked_sub(1)) == Ok(1) {
+            return Err(BackendError::Unavailable { backend: self.name.clone(), detail: "away".to_owned() });
+        }
         match self.failure.lock() {
             Ok(failure) => failure.clone().map_or(Ok(()), Err),
             Err(_) => Ok(()),
@@ -122,15 +161,21 @@ impl FakeBackend {
         seed.to_be_bytes().into_iter().cycle().take(len).collect()
     }
 
-    fn reference(identity: &KeyIdentity, kind: KeyKind, material: &[u8]) -> Vec<u8> {
-        let mut reference = bound(identity);
-        reference.push(u8::from(kind.is_extractable()));
-        reference.extend_from_slice(material);
+    fn reference(&self, identity: &KeyIdentity, kind: KeyKind, material: &[u8]) -> Vec<u8> {
+        let kind = [u8::from(kind.is_extractable())];
+        let reference = [bound(identity).as_slice(), self.name.as_bytes(), &kind, material].concat();
+        if let Ok(mut gone) = self.gone.lock() {
+            gone.remove(&reference);
+        }
         reference
     }
 
     fn open(&self, key: &BackendKey<'_>) -> BackendResult<(KeyKind, Vec<u8>)> {
-        let rest = key.reference.strip_prefix(bound(&key.identity).as_slice());
+        if self.gone.lock().is_ok_and(|gone| gone.contains(key.reference)) {
+            return Err(BackendError::KeyNotFound);
+        }
+        let rest =
+            key.reference.strip_prefix([bound(&key.identity).as_slice(), self.name.as_bytes()].concat().as_slice());
         match rest.and_then(<[u8]>::split_first) {
             Some((0, material)) => Ok((KeyKind::Root, material.to_owned())),
             Some((1, material)) => Ok((KeyKind::Standard, material.to_owned())),
@@ -159,6 +204,9 @@ impl FakeBackend {
 
 /// Where a key-ref says whether it is a root key's (0) or a standard key's (1): it is an import key's.
 const IMPORT: u8 = 2;
+
+/// The same, of a transport key.
+const TRANSPORT: u8 = 3;
 
 fn bound(identity: &KeyIdentity) -> Vec<u8> {
     let parts: [&[u8]; 3] = [identity.instance.as_bytes(), identity.key.as_bytes(), identity.version.as_bytes()];
@@ -204,7 +252,7 @@ impl CryptoBackend for FakeBackend {
         spec: KeySpec,
     ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
         let material = self.bytes(spec.bits as usize / 8);
-        ready(self.healthy().map(|()| Self::reference(&identity, spec.kind, &material)))
+        ready(self.healthy().map(|()| self.reference(&identity, spec.kind, &material)))
     }
 
     fn import_key<'a>(
@@ -216,7 +264,7 @@ impl CryptoBackend for FakeBackend {
     ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
         ready(self.healthy().and_then(|()| {
             if material.len() * 8 == spec.bits as usize {
-                Ok(Self::reference(&identity, spec.kind, material.expose()))
+                Ok(self.reference(&identity, spec.kind, material.expose()))
             } else {
                 Err(BackendError::InvalidInput("the material has another size".to_owned()))
             }
@@ -281,9 +329,13 @@ impl CryptoBackend for FakeBackend {
         }))
     }
 
-    fn destroy_key<'a>(&'a self, _: Call<'a>, _: BackendKey<'a>) -> BoxFuture<'a, BackendResult<()>> {
+    fn destroy_key<'a>(&'a self, _: Call<'a>, key: BackendKey<'a>) -> BoxFuture<'a, BackendResult<()>> {
         self.destroyed.fetch_add(1, Ordering::Relaxed);
-        ready(self.healthy())
+        ready(self.healthy().map(|()| {
+            if let Ok(mut gone) = self.gone.lock() {
+                gone.insert(key.reference.to_vec());
+            }
+        }))
     }
 
     fn random<'a>(&'a self, _: Call<'a>, len: u32) -> BoxFuture<'a, BackendResult<SecretBytes>> {
@@ -315,5 +367,49 @@ impl CryptoBackend for FakeBackend {
         envelope: &'a ImportEnvelope,
     ) -> BoxFuture<'a, BackendResult<Imported>> {
         ready(self.healthy().and_then(|()| self.opened(&import_key, &identity, spec, envelope)))
+    }
+
+    fn create_transport_key<'a>(&'a self, _: Call<'a>, identity: KeyIdentity) -> BoxFuture<'a, BackendResult<KeyPair>> {
+        let public = [b"a transport key of ", self.name.as_bytes(), &self.bytes(20)].concat();
+        ready(
+            self.healthy()
+                .and_then(|()| self.transports())
+                .map(|()| KeyPair { private: [bound(&identity).as_slice(), &[TRANSPORT], &public].concat(), public }),
+        )
+    }
+
+    fn seal_for_transport<'a>(
+        &'a self,
+        _: Call<'a>,
+        key: BackendKey<'a>,
+        recipient: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(self.healthy().and_then(|()| {
+            self.transports()?;
+            let (_, material) = self.open(&key)?;
+            Ok([recipient, &material].concat())
+        }))
+    }
+
+    fn open_transport<'a>(
+        &'a self,
+        _: Call<'a>,
+        transport_key: BackendKey<'a>,
+        identity: KeyIdentity,
+        spec: KeySpec,
+        sealed: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        ready(self.healthy().and_then(|()| {
+            self.transports()?;
+            let public = transport_key.reference.strip_prefix(bound(&transport_key.identity).as_slice());
+            let Some((&TRANSPORT, public)) = public.and_then(<[u8]>::split_first) else {
+                return Err(BackendError::InvalidKeyRef { backend: self.name.clone() });
+            };
+            let material = sealed.strip_prefix(public).ok_or(BackendError::AuthenticationFailed)?;
+            if material.len() * 8 != spec.bits as usize {
+                return Err(BackendError::InvalidInput("the material has another size".to_owned()));
+            }
+            Ok(self.reference(&identity, spec.kind, material))
+        }))
     }
 }

@@ -9,7 +9,9 @@ use crate::clock::Timestamp;
 use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use crate::import_token::ImportToken;
+use crate::instance::Records;
 use crate::key::{DueKind, Key, KeyVersion};
+use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
 use crate::ports::BoxFuture;
 use crate::query::Listed;
@@ -23,9 +25,36 @@ use state::State;
 
 /// A [`KeyStore`] that forgets everything with the process.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>);
+pub struct MemoryStore(Mutex<State>, Mutex<Option<(u64, bool)>>);
 
 impl MemoryStore {
+    /// The `nth` commit from now fails, 1 is the next one: as when the store is away where nothing is `done` of it, and as
+    /// when its answer is lost where it is.
+    pub fn fail_commit(&self, nth: u64, done: bool) {
+        if let Ok(mut fails) = self.1.lock() {
+            *fails = Some((nth, done));
+        }
+    }
+
+    /// Whether a commit that was to fail has not come yet.
+    pub fn will_fail(&self) -> bool {
+        self.1.lock().is_ok_and(|fails| fails.is_some())
+    }
+
+    fn commit_now(&self, batch: Batch) -> StoreResult<()> {
+        let away = || Err(StoreError::Unavailable("away".to_owned()));
+        let fate = self.1.lock().ok().and_then(|mut fails| {
+            let (nth, done) = (*fails)?;
+            *fails = Some((nth - 1, done)).filter(|(nth, _)| *nth > 0);
+            (nth == 1).then_some(done)
+        });
+        match fate {
+            Some(false) => away(),
+            Some(true) => self.state().commit(batch).and_then(|()| away()),
+            None => self.state().commit(batch),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A test that panicked while it held the lock left whole entries behind; the next may go on.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,8 +183,33 @@ impl KeyStore for MemoryStore {
         })
     }
 
+    fn key_ids(
+        &self,
+        instance: InstanceId,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<KeyId>>> {
+        Box::pin(async move { Ok(self.state().key_ids(instance, after).take(limit).collect()) })
+    }
+
+    fn migration(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<Migration>>> {
+        Box::pin(async move { Ok(self.state().migration(instance).cloned()) })
+    }
+
+    fn stays(&self, instance: InstanceId, page: PageRequest) -> BoxFuture<'_, StoreResult<Page<Stay>>> {
+        Box::pin(async move { Ok(page_of(self.state().stays(instance).cloned().collect(), page)) })
+    }
+
+    fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>> {
+        Box::pin(async move { Ok(self.state().stays(instance).find(|stay| stay.key == key).cloned()) })
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(async move { Ok(self.state().instances()) })
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(async move { self.state().commit(batch) })
+        Box::pin(async move { self.commit_now(batch) })
     }
 
     fn check(&self) -> BoxFuture<'_, StoreResult<()>> {

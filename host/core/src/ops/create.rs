@@ -185,7 +185,7 @@ async fn make(
         purging: false,
         revision: 1,
     };
-    let version = KeyVersion { id: identity.version, sequence: 1, created_at: now, key_ref };
+    let version = KeyVersion { id: identity.version, sequence: 1, created_at: now, key_ref, former: None };
     let change = Change::InsertKey { key: key.clone(), version: version.clone() };
     if let Err(error) = gateway.store.commit(vec![change]).await {
         if adopters::is_refusal(&error) {

@@ -221,6 +221,7 @@ async fn expire(gateway: &Gateway, key: &Key, now: Timestamp) -> Result<Done<()>
 async fn rotate_by_policy(gateway: &Gateway, call: Call<'_>, key: &Key, now: Timestamp) -> Result<Done<()>, Error> {
     let instance = gateway.instances.get(key.instance);
     let instance = instance.ok_or_else(|| Error::Internal(format!("instance {} is not configured", key.instance)))?;
+    gateway.may_use_backend(&instance)?;
     let rotated = rotate::new_version(gateway, call, &instance.backend, key, None, now, |key| key).await?;
     Ok(rotate::told(&rotated))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::input::{MAX_SECRET_BYTES, Problems};
-use crate::backend::{Algorithm, BackendKey, Call, CryptoBackend, ImportEnvelope, KeyIdentity, KeySpec};
+use crate::backend::{Algorithm, BackendError, BackendKey, Call, CryptoBackend, ImportEnvelope, KeyIdentity, KeySpec};
 use crate::clock::Timestamp;
 use crate::encoding;
 use crate::envelope::{Envelope, canonical_aad};
@@ -94,6 +94,12 @@ impl SealedMaterial {
 pub(super) struct Held {
     identity: KeyIdentity,
     version: KeyVersion,
+    /// The backend's name in the ciphertexts' header and AAD: that of the one that wrote them.
+    writer: String,
+    /// Whether it is there to open a ciphertext that has been written.
+    opens: bool,
+    /// Whether its record was read again already.
+    is_second: bool,
     pub(super) backend: Arc<dyn CryptoBackend>,
 }
 
@@ -107,14 +113,71 @@ impl Held {
     }
 
     pub(super) fn aad(&self, caller: &[String]) -> Vec<u8> {
-        canonical_aad(&self.identity, self.backend.name(), caller)
+        canonical_aad(&self.identity, &self.writer, caller)
     }
 
     /// Puts what the backend wrapped into the form that clients hold.
     pub(super) fn seal(&self, wrapped: Vec<u8>) -> Result<String, Error> {
-        let backend = self.version.key_ref.backend.clone();
+        let backend = self.writer.clone();
         let sealed = Envelope { version: self.version.id, backend, wrapped }.encode();
         Ok(encoding::encode(&sealed.map_err(|error| Error::Internal(error.to_string()))?))
+    }
+
+    /// Encrypts.
+    pub(super) async fn wrap(
+        &mut self,
+        gateway: &Gateway,
+        call: Call<'_>,
+        plaintext: &SecretBytes,
+        caller: &[String],
+    ) -> Result<Vec<u8>, Error> {
+        loop {
+            match self.backend.wrap(call, self.key(), plaintext, &self.aad(caller)).await {
+                Ok(wrapped) => return Ok(wrapped),
+                Err(error) => self.moved(gateway, error).await?,
+            }
+        }
+    }
+
+    /// What to do after the backend failed with this: `Ok` is to try once more. Where the backend does not know the key, its
+    /// record is read again: a migration may have moved it in between, and the backend that has it now is to be asked then.
+    /// Nothing else ever comes of a key that its backend does not show: the record stays as it is, and the key is there
+    /// again when the backend shows it.
+    pub(super) async fn moved(&mut self, gateway: &Gateway, error: BackendError) -> Result<(), Error> {
+        if self.is_second || !matches!(error, BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. }) {
+            return Err(error.into());
+        }
+        let KeyIdentity { instance, key, version } = self.identity;
+        let found = gateway.store.version(instance, key, version).await?;
+        let Some(moved) = found.filter(|found| found.key_ref != self.version.key_ref) else {
+            return Err(error.into());
+        };
+        self.backend = gateway.backend(&moved.key_ref.backend)?;
+        // What is to be opened was written by whoever wrote it; what is to be written is written here.
+        if !self.opens {
+            self.writer.clone_from(&moved.key_ref.backend);
+        }
+        self.version = moved;
+        self.is_second = true;
+        Ok(())
+    }
+}
+
+impl Opened {
+    /// Decrypts it.
+    pub(super) async fn unwrap(
+        &mut self,
+        gateway: &Gateway,
+        call: Call<'_>,
+        caller: &[String],
+    ) -> Result<SecretBytes, Error> {
+        loop {
+            let aad = self.held.aad(caller);
+            match self.held.backend.unwrap(call, self.held.key(), &self.wrapped, &aad).await {
+                Ok(plaintext) => return Ok(plaintext),
+                Err(error) => self.held.moved(gateway, error).await?,
+            }
+        }
     }
 }
 
@@ -128,7 +191,8 @@ pub(super) async fn current(gateway: &Gateway, key: &Key) -> Result<Held, Error>
         Error::Internal(format!("the store has key {} and not its version {}", key.id, key.current_version))
     })?;
     let backend = gateway.backend(&version.key_ref.backend)?;
-    Ok(Held { identity: identity(key, version.id), version, backend })
+    let writer = version.key_ref.backend.clone();
+    Ok(Held { identity: identity(key, version.id), version, writer, opens: false, is_second: false, backend })
 }
 
 /// A ciphertext as clients hold it, taken apart, with the version that opens it.
@@ -137,21 +201,25 @@ pub(super) struct Opened {
     pub(super) wrapped: Vec<u8>,
 }
 
-/// Finds what opens a ciphertext of this key.
+/// Finds what opens a ciphertext of this key: the backend that has the version now, which need not be the one that wrote the
+/// ciphertext. The writer's name is in the AAD, so one that was altered in the header opens nothing.
 pub(super) async fn open(gateway: &Gateway, key: &Key, ciphertext: &str) -> Result<Opened, Error> {
     let bytes = encoding::decode(ciphertext).map_err(|_| {
         Reason::new(ReasonCode::InvalidField, "`ciphertext` is not base64; send it as it came from wrap")
             .field("ciphertext")
     })?;
     let envelope = Envelope::decode(&bytes).map_err(|_| unprocessable())?;
-    let version = gateway
-        .store
-        .version(key.instance, key.id, envelope.version)
-        .await?
-        .filter(|version| version.key_ref.backend == envelope.backend)
-        .ok_or_else(unprocessable)?;
+    let version = gateway.store.version(key.instance, key.id, envelope.version).await?.ok_or_else(unprocessable)?;
     let backend = gateway.backend(&version.key_ref.backend)?;
-    Ok(Opened { held: Held { identity: identity(key, version.id), version, backend }, wrapped: envelope.wrapped })
+    let held = Held {
+        identity: identity(key, version.id),
+        version,
+        writer: envelope.backend,
+        opens: true,
+        is_second: false,
+        backend,
+    };
+    Ok(Opened { held, wrapped: envelope.wrapped })
 }
 
 fn unprocessable() -> Error {

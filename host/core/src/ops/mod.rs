@@ -15,6 +15,7 @@ pub mod input;
 pub mod instance_policies;
 pub mod life;
 pub mod list;
+pub mod migrate;
 pub mod patch;
 pub mod policies;
 pub mod purge;

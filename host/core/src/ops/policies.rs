@@ -1,5 +1,7 @@
 //! `PUT` and `GET /keys/{id}/policies`, and what other use cases need of key policies.
 
+use std::sync::Arc;
+
 use super::input::Problems;
 use crate::access::Action;
 use crate::error::{Error, Reason, ReasonCode};
@@ -74,7 +76,7 @@ pub async fn read(
     cx: &RequestContext,
     selector: &KeySelector,
     which: Result<Option<KeyPolicyKind>, Error>,
-) -> Result<(Key, Instance), Error> {
+) -> Result<(Key, Arc<Instance>), Error> {
     gateway
         .run(cx, Ask::key(Action::ReadPolicies, selector), async |admitted: Admitted| {
             let which = which?;
@@ -102,7 +104,7 @@ pub async fn write(
     cx: &RequestContext,
     selector: &KeySelector,
     input: Result<WritePolicies, Error>,
-) -> Result<(Key, Instance), Error> {
+) -> Result<(Key, Arc<Instance>), Error> {
     gateway
         .run(cx, Ask::key(Action::WritePolicies, selector), async |admitted: Admitted| {
             let input = input?;

@@ -72,12 +72,16 @@ async fn destroy(gateway: &Gateway, call: Call<'_>, key: &Key) -> Result<(), Err
         let page = PageRequest { offset, limit: PAGE };
         let versions = gateway.store.versions(key.instance, key.id, page).await?.items;
         for version in &versions {
-            let backend = gateway.backend(&version.key_ref.backend)?;
             let identity = KeyIdentity { instance: key.instance, key: key.id, version: version.id };
-            match backend.destroy_key(call, BackendKey { identity, reference: &version.key_ref.reference }).await {
-                // Gone already is as good.
-                Ok(()) | Err(BackendError::KeyNotFound) => {}
-                Err(error) => return Err(error.into()),
+            // A version that was moved may be in two places.
+            let former = version.former.iter().map(|former| &former.key_ref);
+            for place in former.chain([&version.key_ref]) {
+                let backend = gateway.backend(&place.backend)?;
+                match backend.destroy_key(call, BackendKey { identity, reference: &place.reference }).await {
+                    // Gone already is as good.
+                    Ok(()) | Err(BackendError::KeyNotFound) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         offset += versions.len();

@@ -26,8 +26,13 @@ pub async fn read(gateway: &Gateway, cx: &RequestContext, selector: &KeySelector
         .run(cx, Ask::key(Action::Read, selector), async |admitted: Admitted| {
             let key = admitted.key()?;
             let payload = if key.kind == KeyKind::Standard && key.state != KeyState::Destroyed {
-                let held = material::current(gateway, key).await?;
-                Some(held.backend.export_key(cx.call(), held.key()).await?)
+                let mut held = material::current(gateway, key).await?;
+                Some(loop {
+                    match held.backend.export_key(cx.call(), held.key()).await {
+                        Ok(payload) => break payload,
+                        Err(error) => held.moved(gateway, error).await?,
+                    }
+                })
             } else {
                 None
             };

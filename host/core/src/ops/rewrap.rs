@@ -3,6 +3,7 @@
 use super::material;
 use super::unwrap::{Ciphertext, Rewrapped, check_input};
 use crate::access::Action;
+use crate::backend::BackendError;
 use crate::error::Error;
 use crate::ids::{KeySelector, VersionId};
 use crate::pipeline::{Admitted, Ask, Done, Gateway, RequestContext};
@@ -27,19 +28,27 @@ pub async fn rewrap(
             let key = admitted.key()?;
             state::check(KeyAction::Rewrap, key)?;
             check_input(gateway, &input)?;
-            let source = material::open(gateway, key, &input.ciphertext).await?;
-            let target = material::current(gateway, key).await?;
-            let source_aad = source.held.aad(&input.aad);
-            let target_aad = target.aad(&input.aad);
-            let wrapped = if source.held.backend.name() == target.backend.name() {
-                let (from, to) = (source.held.key(), target.key());
-                target.backend.rewrap(cx.call(), from, to, &source.wrapped, &source_aad, &target_aad).await?
+            let mut source = material::open(gateway, key, &input.ciphertext).await?;
+            let mut target = material::current(gateway, key).await?;
+            let (bytes, source_aad) = (&source.wrapped, source.held.aad(&input.aad));
+            let within = if source.held.backend.name() == target.backend.name() {
+                let (from, to, target_aad) = (source.held.key(), target.key(), target.aad(&input.aad));
+                match target.backend.rewrap(cx.call(), from, to, bytes, &source_aad, &target_aad).await {
+                    // One of them may have been moved in between.
+                    Err(BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. }) => None,
+                    outcome => Some(outcome?),
+                }
             } else {
-                // The versions live on different backends: no sandbox can hold both, so the plaintext passes through
-                // the host, in a buffer that is wiped. It is what unwrap does too.
-                let backend = &source.held.backend;
-                let plaintext = backend.unwrap(cx.call(), source.held.key(), &source.wrapped, &source_aad).await?;
-                target.backend.wrap(cx.call(), target.key(), &plaintext, &target_aad).await?
+                None
+            };
+            let wrapped = match within {
+                Some(wrapped) => wrapped,
+                None => {
+                    // The versions live on different backends: no sandbox can hold both, so the plaintext passes through
+                    // the host, in a buffer that is wiped. It is what unwrap does too.
+                    let plaintext = source.unwrap(gateway, cx.call(), &input.aad).await?;
+                    target.wrap(gateway, cx.call(), &plaintext, &input.aad).await?
+                }
             };
             let (from, to) = (source.held.version(), target.version());
             let done = Done::new((from, Rewrapped { ciphertext: target.seal(wrapped)?, version: to })).about(key);

@@ -114,7 +114,8 @@ pub(super) async fn new_version(
     let id = VersionId::generate(gateway.entropy.as_ref())?;
     let identity = KeyIdentity { instance: key.instance, key: key.id, version: id };
     let (key_ref, bits) = material::make(gateway, call, backend.as_ref(), identity, key.kind, payload, now).await?;
-    let version = KeyVersion { id, sequence: key.version_count + 1, created_at: now, key_ref: key_ref.clone() };
+    let version =
+        KeyVersion { id, sequence: key.version_count + 1, created_at: now, key_ref: key_ref.clone(), former: None };
     let rotated = change(Key {
         bits,
         current_version: id,

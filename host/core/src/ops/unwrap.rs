@@ -55,16 +55,14 @@ pub async fn unwrap(
             let key = admitted.key()?;
             state::check(KeyAction::Unwrap, key)?;
             check_input(gateway, &input)?;
-            let opened = material::open(gateway, key, &input.ciphertext).await?;
-            let aad = opened.held.aad(&input.aad);
-            let backend = &opened.held.backend;
-            let plaintext = backend.unwrap(cx.call(), opened.held.key(), &opened.wrapped, &aad).await?;
+            let mut opened = material::open(gateway, key, &input.ciphertext).await?;
+            let plaintext = opened.unwrap(gateway, cx.call(), &input.aad).await?;
             let version = opened.held.version();
             let rewrapped = if version == key.current_version {
                 None
             } else {
-                let target = material::current(gateway, key).await?;
-                let wrapped = target.backend.wrap(cx.call(), target.key(), &plaintext, &target.aad(&input.aad)).await?;
+                let mut target = material::current(gateway, key).await?;
+                let wrapped = target.wrap(gateway, cx.call(), &plaintext, &input.aad).await?;
                 Some(Rewrapped { ciphertext: target.seal(wrapped)?, version: target.version() })
             };
             let done = Done::new(Unwrapped { plaintext, version, rewrapped }).about(key);

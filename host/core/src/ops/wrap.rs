@@ -53,16 +53,23 @@ pub async fn wrap(
             let input = input?;
             let key = admitted.key()?;
             state::check(KeyAction::Wrap, key)?;
-            let held = material::current(gateway, key).await?;
+            let mut held = material::current(gateway, key).await?;
             let max_plaintext = gateway.limits.max_plaintext.min(held.backend.description().max_plaintext);
             validate(gateway, &input, max_plaintext)?;
-            let aad = held.aad(&input.aad);
-            let (plaintext, wrapped) = match &input.plaintext {
-                Some(plaintext) => (None, held.backend.wrap(cx.call(), held.key(), plaintext, &aad).await?),
-                None => {
-                    let DataKey { plaintext, wrapped } =
-                        held.backend.generate_data_key(cx.call(), held.key(), DATA_KEY_BYTES, &aad).await?;
-                    (Some(plaintext), wrapped)
+            let (plaintext, wrapped) = loop {
+                let (call, aad) = (cx.call(), held.aad(&input.aad));
+                let outcome = match &input.plaintext {
+                    Some(plaintext) => {
+                        held.backend.wrap(call, held.key(), plaintext, &aad).await.map(|wrapped| (None, wrapped))
+                    }
+                    None => {
+                        let made = held.backend.generate_data_key(call, held.key(), DATA_KEY_BYTES, &aad).await;
+                        made.map(|DataKey { plaintext, wrapped }| (Some(plaintext), wrapped))
+                    }
+                };
+                match outcome {
+                    Ok(made) => break made,
+                    Err(error) => held.moved(gateway, error).await?,
                 }
             };
             let version = held.version();

@@ -18,6 +18,8 @@ use crate::host::log::{disturbing, tidy};
 
 /// The longest key-ref, in bytes.
 pub(crate) const MAX_KEY_REF: usize = 16_384;
+/// The longest key that is sealed for transport, in bytes (`wit/crypto/backend.wit`).
+pub(crate) const MAX_IN_TRANSPORT: usize = 1_024;
 /// How much longer than its plaintext a ciphertext can be, in bytes.
 pub(crate) const MAX_OVERHEAD: usize = 1_024;
 /// The longest text of an error, in bytes.
@@ -102,6 +104,12 @@ pub(crate) fn wrapped(bytes: Vec<u8>, plaintext: usize) -> Checked<Vec<u8>> {
 pub(crate) fn key_pair(pair: c::KeyPair) -> Checked<KeyPair> {
     within("the public key", pair.public.len(), 1, MAX_KEY_REF)?;
     Ok(KeyPair { private: key_ref(pair.private)?, public: pair.public })
+}
+
+/// Checks a key that is sealed to another backend.
+pub(crate) fn in_transport(sealed: Vec<u8>) -> Checked<Vec<u8>> {
+    within("the sealed key", sealed.len(), 1, MAX_IN_TRANSPORT)?;
+    Ok(sealed)
 }
 
 /// Checks what came out of an import.

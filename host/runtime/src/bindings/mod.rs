@@ -46,6 +46,23 @@ pub(crate) mod open {
     });
 }
 
+/// `keygate:host/pkcs11`: its types. Its functions are linked by hand, because plaintexts that go into a sandbox must be wiped
+/// on this side.
+pub(crate) mod tokens {
+    wasmtime::component::bindgen!({
+        inline: "
+            package keygate:tokens-host;
+            world tokens-host { import keygate:host/pkcs11@0.1.0; }
+        ",
+        path: "../../wit/host",
+        world: "keygate:tokens-host/tokens-host",
+        with: {
+            "keygate:host/pkcs11.token": keygate_pkcs11::Token,
+            "keygate:host/pkcs11.key": keygate_pkcs11::Key,
+        },
+    });
+}
+
 /// `keygate:host/secrets`. Its types wipe themselves: the runtime copies a secret into a sandbox and drops its own copy.
 pub(crate) mod secrets {
     wasmtime::component::bindgen!({

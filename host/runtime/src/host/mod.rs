@@ -3,6 +3,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod log;
+pub(crate) mod pkcs11;
 pub(crate) mod random;
 pub(crate) mod secrets;
 pub(crate) mod wasi;
@@ -15,6 +16,7 @@ use wasmtime::component::{Component, Linker};
 use crate::faults::HostCallRefused;
 use crate::manifest::Grants;
 use crate::sandbox::{Phase, State};
+use pkcs11::Tokens;
 use secrets::SecretSource;
 
 /// What the host has to grant from.
@@ -22,6 +24,8 @@ use secrets::SecretSource;
 pub struct HostServices {
     /// Secrets by name.
     pub secrets: Arc<dyn SecretSource>,
+    /// Tokens by name.
+    pub tokens: Arc<dyn Tokens>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// The time.
@@ -32,7 +36,7 @@ pub struct HostServices {
 pub(crate) const VERSION: &str = "0.1.0";
 
 /// The capabilities that this host has, by the name of their interface and of their grant.
-pub(crate) const CAPABILITIES: [&str; 4] = ["log", "random", "secrets", "clock"];
+pub(crate) const CAPABILITIES: [&str; 5] = ["log", "random", "secrets", "clock", "pkcs11"];
 
 /// Links a plugin with what it is granted.
 pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants, component: &Component) -> wasmtime::Result<()> {
@@ -47,6 +51,9 @@ pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants, component: &Comp
     }
     if grants.has("clock") {
         clock::link(linker)?;
+    }
+    if grants.has("pkcs11") {
+        pkcs11::link(linker)?;
     }
     if grants.has(wasi::GRANT) {
         wasi::link(linker, component)?;
@@ -138,10 +145,17 @@ pub(crate) mod tests {
                 clock: true,
                 wasi_minimal: true,
                 secrets: vec!["kek".to_owned()],
+                pkcs11: vec!["hsm".to_owned()],
+                pkcs11_transport: true,
             },
             limits: PluginLimits { memory: 100, ..PluginLimits::default() },
             settings: "{}".to_owned(),
-            services: HostServices { secrets: Arc::new(Same), entropy: Arc::new(Same), clock: Arc::new(Same) },
+            services: HostServices {
+                secrets: Arc::new(Same),
+                tokens: Arc::new(pkcs11::NoTokens),
+                entropy: Arc::new(Same),
+                clock: Arc::new(Same),
+            },
             loading: room.share_of_its_own(None),
             live: OnceLock::new(),
         });

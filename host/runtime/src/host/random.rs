@@ -25,6 +25,14 @@ pub(crate) struct Portion {
 }
 
 impl Portion {
+    /// Keeps bytes that go into a sandbox until the next do, or the sandbox ends, and wipes them then.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>) -> Arc<Vec<u8>> {
+        self.wipe();
+        let bytes = Arc::new(bytes);
+        self.last = Some(Arc::clone(&bytes));
+        bytes
+    }
+
     fn wipe(&mut self) {
         if let Some(bytes) = self.last.as_mut().and_then(Arc::get_mut) {
             bytes.zeroize();
@@ -70,8 +78,5 @@ pub(super) fn portion(state: &mut State, len: u64) -> Result<usize, HostCallRefu
 pub(super) fn draw(state: &mut State, len: usize) -> Result<Arc<Vec<u8>>, HostCallRefused> {
     let mut bytes = vec![0; len];
     state.facts.services.entropy.fill(&mut bytes).map_err(|e| HostCallRefused(e.to_string()))?;
-    state.random.wipe();
-    let bytes = Arc::new(bytes);
-    state.random.last = Some(Arc::clone(&bytes));
-    Ok(bytes)
+    Ok(state.random.keep(bytes))
 }

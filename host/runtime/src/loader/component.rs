@@ -58,9 +58,9 @@ fn import_error(facts: &Facts, name: &str) -> Option<LoadError> {
     Some(load_error(facts, step, problem, &mend))
 }
 
-/// The capability of this name, also where this version of the gateway cannot grant it.
+/// The capability of this name.
 pub(crate) fn capability(name: &str) -> Option<&'static str> {
-    CAPABILITIES.into_iter().chain(["pkcs11"]).find(|capability| *capability == name)
+    CAPABILITIES.into_iter().find(|capability| *capability == name)
 }
 
 /// What is wrong with an import, and its mend.
@@ -83,12 +83,12 @@ pub(crate) fn import_problem(world: World, grants: &Grants, name: &str) -> Optio
         return Some((LoadStep::Version, problem, REBUILD.to_owned()));
     }
     let mend = match capability {
-        "pkcs11" => "use a version of the gateway that can grant `pkcs11`; this one cannot".to_owned(),
         _ if !world.grantable().contains(&capability) => {
             format!("take the import out of the plugin; a plugin of world `{}` cannot be granted it", world.as_str())
         }
         _ if grants.has(capability) => return None,
         "secrets" => "add `secrets = [\"NAME\"]` to its grants, if it should have it".to_owned(),
+        "pkcs11" => "add `pkcs11 = [\"TOKEN\"]` to its grants, if it should have it".to_owned(),
         other => format!("add `{other} = true` to its grants, if it should have it"),
     };
     Some((LoadStep::Imports, format!("it imports `{name}`, which its entry does not grant"), mend))

@@ -150,6 +150,12 @@ impl Loader<'_> {
                 "name one of the configured secrets, or configure this one",
             ));
         }
+        for name in manifest.grants.pkcs11.iter().filter(|name| self.services.tokens.token(name).is_none()) {
+            problems.push(error(
+                format!("it is granted the token `{name}`, and there is none of this name"),
+                "name one of the configured tokens, or configure this one under `[[tokens]]`",
+            ));
+        }
         problems
     }
 

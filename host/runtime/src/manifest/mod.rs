@@ -151,7 +151,7 @@ impl World {
     pub(crate) const fn grantable(self) -> &'static [&'static str] {
         match self {
             Self::SoftwareBackend => &["log", "random", "secrets", "clock", "wasi-minimal"],
-            Self::HsmBackend => &["log", "pkcs11", "clock", "wasi-minimal"],
+            Self::HsmBackend => &["log", "pkcs11", "pkcs11-transport", "clock", "wasi-minimal"],
             Self::PolicyRule => &["log", "wasi-minimal"],
         }
     }
@@ -170,6 +170,10 @@ pub struct Grants {
     pub wasi_minimal: bool,
     /// `keygate:host/secrets`, for these names.
     pub secrets: Vec<String>,
+    /// `keygate:host/pkcs11`, for tokens of these names.
+    pub pkcs11: Vec<String>,
+    /// Of that, `wrap-to`: keys may leave a token, sealed to whoever the plugin names.
+    pub pkcs11_transport: bool,
 }
 
 impl Grants {
@@ -181,6 +185,8 @@ impl Grants {
             "clock" => self.clock,
             "wasi-minimal" => self.wasi_minimal,
             "secrets" => !self.secrets.is_empty(),
+            "pkcs11" => !self.pkcs11.is_empty(),
+            "pkcs11-transport" => self.pkcs11_transport,
             _ => false,
         }
     }

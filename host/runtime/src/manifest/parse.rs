@@ -26,7 +26,7 @@ const KEYS: [&str; 13] = [
     "settings_files",
 ];
 const WORLDS: [World; 3] = [World::SoftwareBackend, World::HsmBackend, World::PolicyRule];
-const GRANTS: [&str; 6] = ["log", "random", "secrets", "clock", "pkcs11", "wasi-minimal"];
+const GRANTS: [&str; 7] = ["log", "random", "secrets", "clock", "pkcs11", "pkcs11-transport", "wasi-minimal"];
 const LIMITS: [&str; 5] = ["deadline", "slow_deadline", "memory", "output", "concurrency"];
 
 /// The longest deadline that a plugin can be given.
@@ -207,28 +207,27 @@ impl Reader<'_> {
         for name in table.keys().filter(|name| !GRANTS.contains(&name.as_str())) {
             self.problem(format!("`{name}` is not a known grant"), nearest(name, &GRANTS));
         }
-        let tokens = self.names(table, "pkcs11");
         let grants = Grants {
             log: self.flag(table, "log"),
             random: self.flag(table, "random"),
             clock: self.flag(table, "clock"),
             wasi_minimal: self.flag(table, "wasi-minimal"),
             secrets: self.names(table, "secrets"),
+            pkcs11: self.names(table, "pkcs11"),
+            pkcs11_transport: self.flag(table, "pkcs11-transport"),
         };
         if let Some(world) = world {
-            let wanted =
-                GRANTS.into_iter().filter(|name| grants.has(name) || (*name == "pkcs11" && !tokens.is_empty()));
-            for name in wanted.filter(|name| !world.grantable().contains(name)) {
+            for name in GRANTS.into_iter().filter(|name| grants.has(name) && !world.grantable().contains(name)) {
                 self.problem(
                     format!("a plugin of world `{}` cannot be granted `{name}`", world.as_str()),
                     format!("take the grant away; possible are {}", list(world.grantable())),
                 );
             }
         }
-        if !tokens.is_empty() {
+        if grants.pkcs11_transport && grants.pkcs11.is_empty() {
             self.problem(
-                "this version of the gateway cannot grant `pkcs11`",
-                "use a backend of world `software-backend` until a version that can",
+                "`pkcs11-transport` is granted without `pkcs11`",
+                "add `pkcs11 = [\"TOKEN\"]`, or take `pkcs11-transport` away",
             );
         }
         grants

@@ -105,7 +105,7 @@ impl ActionPattern {
         if asked().any(|action| matches(text, action.iam())) {
             return Ok(Self(text.to_owned()));
         }
-        if matches(text, Action::Expire.iam()) {
+        if Action::ALL.iter().any(|action| !action.is_asked_for() && matches(text, action.iam())) {
             let problem = format!("`{text}` is what the gateway does by itself, and no rule is asked about it");
             return refused(problem, "remove it".to_owned());
         }
@@ -150,7 +150,7 @@ pub(crate) fn matches(pattern: &str, action: &str) -> bool {
 
 /// The actions that rules are asked about. Nobody asks for what the gateway does by itself.
 fn asked() -> impl Iterator<Item = &'static Action> {
-    Action::ALL.iter().filter(|action| **action != Action::Expire)
+    Action::ALL.iter().filter(|action| action.is_asked_for())
 }
 
 /// Actions of the API that this version of the gateway does not serve: a rule may well be ready for them.

@@ -68,6 +68,7 @@ impl Clock for Stopped {
 /// Services with the KEK `kek`.
 pub fn services() -> HostServices {
     HostServices {
+        tokens: Arc::new(keygate_runtime::NoTokens),
         secrets: Arc::new(Secrets(BTreeMap::from([("kek".to_owned(), vec![[0x42; 32]])]))),
         entropy: Arc::new(Counting::default()),
         clock: Arc::new(Stopped),

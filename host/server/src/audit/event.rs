@@ -44,6 +44,7 @@ impl<'a> EventLine<'a> {
     /// Puts it together. `record_input` says whether what the rules were asked stands in it.
     pub fn new(event: &'a AuditEvent, instances: &Instances, status_of: StatusOf, record_input: bool) -> Self {
         let instance = event.instance.and_then(|id| instances.get(id));
+        let instance = instance.as_deref();
         let (outcome, status, failure) = match &event.outcome {
             // Which of the successful statuses it was is of no interest here.
             Outcome::Success => ("success", 200, None),

@@ -3,17 +3,22 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use keygate_core::ports::{Clock, Entropy};
+use keygate_runtime::Runtime;
+use keygate_runtime::manifest::Manifest;
 use keygate_store::{OpenError, RedbOptions, RedbStore};
 
 use super::CheckArgs;
-use crate::app::{audit_problem, manifest, runtime, signing_key_problem, store_problem};
+use crate::app::{audit_problem, hsm_tokens, manifest, runtime, signing_key_problem, store_problem};
 use crate::audit::FileAudit;
 use crate::config::{Config, Environment, Flags, RuntimeParams, Source, load};
 use crate::files::PrivateFileError;
 use crate::gaps;
 use crate::iam::{SigningKey, SigningKeyError};
 use crate::problem::{Problem, Problems};
+use crate::system::{OsEntropy, SystemClock};
 
 /// Checks a configuration and everything it names, and prints every problem. Makes no file.
 pub(super) async fn check(args: &CheckArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
@@ -92,18 +97,29 @@ fn cache(config: &Config) -> Option<Problem> {
     Some(Problem::at(at, format!("{}: {problem}", directory.display()), mend).in_step("cache"))
 }
 
-/// Secrets and plugins: loading them includes their known-answer probes.
+/// Secrets, tokens and plugins: loading them includes their known-answer probes.
 async fn plugins(config: &Config, problems: &mut Vec<Problem>) {
     // Without the cache: it would be made by whoever checks, and might then not be the gateway's user's.
     let uncached = RuntimeParams { cache_dir: None, ..config.runtime.clone() };
-    let runtime = runtime(&Config { runtime: uncached, ..config.clone() }, problems);
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(OsEntropy));
+    let (hsm, found) = hsm_tokens(config, &clock, &entropy).await;
+    problems.extend(found);
+    problems.extend(hsm.connect().await);
+    let runtime = runtime(&Config { runtime: uncached, ..config.clone() }, &hsm, problems);
     let (manifest, mut found) = manifest(config);
     problems.append(&mut found);
-    let Some(runtime) = runtime else { return };
-    match runtime.load(&manifest).await {
+    if let Some(runtime) = runtime {
+        load_and_probe(&runtime, &manifest, config, problems).await;
+    }
+    // A module does not survive a call under its exit handlers.
+    let _ = tokio::task::spawn_blocking(move || hsm.stop()).await;
+}
+
+async fn load_and_probe(runtime: &Runtime, manifest: &Manifest, config: &Config, problems: &mut Vec<Problem>) {
+    match runtime.load(manifest).await {
         Err(errors) => problems.extend(errors.into_iter().map(Problem::from)),
         Ok(generation) => {
-            gaps::warn(&manifest, &config.instances);
+            gaps::warn(manifest, &config.instances);
             runtime.activate(generation);
             for (backend, answer) in runtime.probe().await {
                 if let Err(error) = answer {

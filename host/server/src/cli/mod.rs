@@ -1,6 +1,8 @@
 //! The command line.
 
+mod backend;
 mod check;
+mod client;
 mod new_key;
 mod plugin;
 mod policy;
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::backend::BackendCommand;
 use self::plugin::PluginCommand;
 use self::policy::PolicyCommand;
 use crate::config::Environment;
@@ -35,6 +38,9 @@ enum Command {
     /// Identities and access.
     #[command(subcommand)]
     Iam(IamCommand),
+    /// What a running gateway keeps keys on, and the moving of keys from one backend to another.
+    #[command(subcommand)]
+    Backend(BackendCommand),
     /// What the rules decide.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -104,6 +110,7 @@ pub async fn run(cli: Cli, environment: Environment) -> ExitCode {
         Command::Check(args) => check::check(&args, &environment).await,
         Command::Iam(IamCommand::NewKey { json }) => new_key::new_key(json),
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, &environment).await,
+        Command::Backend(command) => backend::run(&command, &environment).await,
         Command::Plugin(command) => plugin::run(&command, &environment).await,
     };
     match done {
@@ -132,6 +139,10 @@ mod tests {
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--config", "x"]).is_err());
         assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());
+        let migrate = |more: &[&str]| Cli::try_parse_from([&["keygate", "backend", "migrate"], more].concat());
+        let instance = "6d1f0d9c-6b0c-4f0e-9d55-2a6f3f1f7a01";
+        assert!(migrate(&["--instance", instance, "--from", "a", "--to", "b", "--json"]).is_ok());
+        assert!(migrate(&["--instance", "x", "--from", "a", "--to", "b"]).is_err(), "it is a UUID");
         let explain = |more: &[&str]| Cli::try_parse_from([&["keygate", "policy", "explain"], more].concat());
         assert!(explain(&["--audit", "-", "--correlation-id", "x", "--json"]).is_ok());
         assert!(explain(&["--audit", "f", "--line", "3", "--config", "c"]).is_ok());

@@ -14,7 +14,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use keygate_core::access::Action;
 use keygate_core::access::question::Question;
 use keygate_runtime::manifest::{ActionPattern, World};
-use keygate_runtime::{HostServices, Runtime, RuntimeConfig};
+use keygate_runtime::{HostServices, NoTokens, Runtime, RuntimeConfig};
 
 use self::event::{Picked, Which};
 use self::report::Report;
@@ -137,6 +137,7 @@ async fn rules(file: &Path, environment: &Environment) -> Result<Runtime, Proble
     }
     let services = HostServices {
         secrets: Arc::new(Secrets::default()),
+        tokens: Arc::new(NoTokens),
         entropy: Arc::new(OsEntropy),
         clock: Arc::new(SystemClock),
     };

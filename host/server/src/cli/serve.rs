@@ -88,7 +88,10 @@ async fn finish(app: Arc<App>) {
         Ok(()) => tracing::info!("no request is in work any more; closing the store"),
         Err(_) => tracing::warn!("some work goes on after {patience:?} and is cut off; what was acknowledged is kept"),
     }
+    let hsm = Arc::clone(&app.hsm);
     drop(app);
+    // Whatever still goes on gets an answer now, and no module is called while the process ends.
+    let _ = tokio::task::spawn_blocking(move || hsm.stop()).await;
 }
 
 async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>) -> anyhow::Result<Started> {

@@ -1,9 +1,9 @@
-//! `[[instances]]`
+//! `[[instances]]` and `[[crypto_instances]]`
 
 use std::collections::BTreeSet;
 
 use keygate_core::ids::InstanceId;
-use keygate_core::instance::Instance;
+use keygate_core::instance::{CryptoInstance, Instance};
 use serde::Deserialize;
 
 use super::tree::Tree;
@@ -16,54 +16,150 @@ struct Entry {
     name: String,
     region: String,
     account: String,
+    backend: Option<String>,
+    crypto_instance: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CryptoEntry {
+    id: String,
+    name: String,
+    region: String,
+    account: String,
     backend: String,
 }
 
-pub(super) fn read(tree: &mut Tree, backends: &BTreeSet<String>) -> Vec<Instance> {
-    let entries = tree.list::<Entry>("instances");
-    if entries.is_empty() {
-        tree.problem("instances", "there is no instance, so nobody could do anything", "add an [[instances]] entry");
-    }
-    let mut seen = BTreeSet::new();
-    let mut instances = Vec::new();
-    for (i, entry) in entries.into_iter().enumerate() {
-        let Some(entry) = entry else { continue };
-        let path = format!("instances[{i}]");
-        if !backends.contains(&entry.backend) {
-            let mend = match nearest(&entry.backend, backends.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("add a [[backends]] entry with name = \"{}\"", entry.backend),
-            };
-            let problem =
-                format!("instance `{}` names the backend `{}`, which is not there", entry.name, entry.backend);
-            tree.problem(format!("{path}.backend"), problem, mend);
-        }
-        for (key, text) in [("region", &entry.region), ("account", &entry.account)] {
-            // They stand in CRNs, between colons.
-            if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-                tree.problem(format!("{path}.{key}"), "this cannot stand in a CRN", "use letters, digits, '-' and '_'");
+/// Reads both.
+pub(super) fn read(tree: &mut Tree, backends: &BTreeSet<String>) -> (Vec<Instance>, Vec<CryptoInstance>) {
+    let mut reader = Reader { backends, seen: BTreeSet::new() };
+    let crypto = reader.crypto(tree);
+    (reader.instances(tree, &crypto), crypto)
+}
+
+struct Reader<'a> {
+    backends: &'a BTreeSet<String>,
+    seen: BTreeSet<InstanceId>,
+}
+
+impl Reader<'_> {
+    fn crypto(&mut self, tree: &mut Tree) -> Vec<CryptoInstance> {
+        let mut crypto = Vec::new();
+        for (i, entry) in tree.list::<CryptoEntry>("crypto_instances").into_iter().enumerate() {
+            let Some(CryptoEntry { id, name, region, account, backend }) = entry else { continue };
+            let path = format!("crypto_instances[{i}]");
+            self.backend(tree, &path, &format!("crypto instance `{name}`"), &backend);
+            crns(tree, &path, &region, &account);
+            if let Some(id) = self.id(tree, &path, &id) {
+                crypto.push(CryptoInstance { id, name, region, account, backend });
             }
         }
-        let Ok(id) = entry.id.parse::<InstanceId>() else {
-            tree.problem(format!("{path}.id"), "this is not a UUID", "make one with `uuidgen`");
-            continue;
+        crypto
+    }
+
+    fn instances(&mut self, tree: &mut Tree, crypto: &[CryptoInstance]) -> Vec<Instance> {
+        let entries = tree.list::<Entry>("instances");
+        if entries.is_empty() {
+            tree.problem(
+                "instances",
+                "there is no instance, so nobody could do anything",
+                "add an [[instances]] entry",
+            );
+        }
+        let mut instances = Vec::new();
+        for (i, entry) in entries.into_iter().enumerate() {
+            let Some(entry) = entry else { continue };
+            let path = format!("instances[{i}]");
+            let bound = self.bound(tree, &path, &entry, crypto);
+            crns(tree, &path, &entry.region, &entry.account);
+            let Some(id) = self.id(tree, &path, &entry.id) else { continue };
+            let Some((backend, crypto_instance)) = bound else { continue };
+            let Entry { name, region, account, .. } = entry;
+            instances.push(Instance { id, name, region, account, backend, crypto_instance });
+        }
+        instances
+    }
+
+    /// What an instance makes its keys on: a backend, or the one of a crypto instance.
+    fn bound(
+        &self,
+        tree: &mut Tree,
+        path: &str,
+        entry: &Entry,
+        crypto: &[CryptoInstance],
+    ) -> Option<(String, Option<InstanceId>)> {
+        match (&entry.backend, &entry.crypto_instance) {
+            (Some(backend), None) => {
+                self.backend(tree, path, &format!("instance `{}`", entry.name), backend);
+                Some((backend.clone(), None))
+            }
+            (None, Some(text)) => {
+                let found = crypto.iter().find(|crypto| text.parse() == Ok(crypto.id));
+                if found.is_none() {
+                    let problem = format!("instance `{}` names a crypto instance that is not there", entry.name);
+                    let mend = "give the `id` of a [[crypto_instances]] entry";
+                    tree.problem(format!("{path}.crypto_instance"), problem, mend);
+                }
+                found.map(|crypto| (crypto.backend.clone(), Some(crypto.id)))
+            }
+            (None, None) => {
+                tree.problem(
+                    format!("{path}.backend"),
+                    "this key is missing",
+                    "name the [[backends]] entry that keys are made on, or a `crypto_instance`",
+                );
+                None
+            }
+            (Some(_), Some(_)) => {
+                tree.problem(
+                    format!("{path}.crypto_instance"),
+                    "an instance is bound to a backend or to a crypto instance, not to both",
+                    "remove one of the two",
+                );
+                None
+            }
+        }
+    }
+
+    fn backend(&self, tree: &mut Tree, path: &str, who: &str, backend: &str) {
+        if self.backends.contains(backend) {
+            return;
+        }
+        let mend = match nearest(backend, self.backends.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("add a [[backends]] entry with name = \"{backend}\""),
+        };
+        tree.problem(
+            format!("{path}.backend"),
+            format!("{who} names the backend `{backend}`, which is not there"),
+            mend,
+        );
+    }
+
+    fn id(&mut self, tree: &mut Tree, path: &str, text: &str) -> Option<InstanceId> {
+        let path = format!("{path}.id");
+        let Ok(id) = text.parse::<InstanceId>() else {
+            tree.problem(path, "this is not a UUID", "make one with `uuidgen`");
+            return None;
         };
         if id == InstanceId::GATEWAY {
             let problem = "the nil UUID is the gateway itself and no instance";
-            tree.problem(format!("{path}.id"), problem, "make one with `uuidgen`");
-            continue;
+            tree.problem(path, problem, "make one with `uuidgen`");
+            return None;
         }
-        if !seen.insert(id) {
-            tree.problem(format!("{path}.id"), format!("another instance has the id {id}"), "give each its own id");
-            continue;
+        if !self.seen.insert(id) {
+            tree.problem(path, format!("another instance has the id {id}"), "give each its own id");
+            return None;
         }
-        instances.push(Instance {
-            id,
-            name: entry.name,
-            region: entry.region,
-            account: entry.account,
-            backend: entry.backend,
-        });
+        Some(id)
     }
-    instances
+}
+
+/// What stands in CRNs, between colons.
+fn crns(tree: &mut Tree, path: &str, region: &str, account: &str) {
+    for (key, text) in [("region", region), ("account", account)] {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            tree.problem(format!("{path}.{key}"), "this cannot stand in a CRN", "use letters, digits, '-' and '_'");
+        }
+    }
 }

@@ -31,6 +31,8 @@ struct Section {
     aad_entries: usize,
     versions_per_key: u32,
     registrations_per_key: usize,
+    migration_grace: Span,
+    migration_concurrency: usize,
     rate_limit: u32,
 }
 
@@ -56,6 +58,8 @@ impl Default for Section {
             aad_entries,
             versions_per_key,
             registrations_per_key,
+            migration_grace,
+            migration_concurrency,
         } = Limits::default();
         Self {
             dual_auth_window: Span(dual_auth_window),
@@ -76,6 +80,8 @@ impl Default for Section {
             aad_entries,
             versions_per_key,
             registrations_per_key,
+            migration_grace: Span(migration_grace),
+            migration_concurrency,
             rate_limit: 0,
         }
     }
@@ -88,7 +94,7 @@ const RATE_MAX: u32 = 1_000_000;
 type Count = (&'static str, usize, usize, fn(&Section) -> usize);
 
 /// The bounds of what is counted: the key, the least, the most.
-const COUNTS: [Count; 7] = [
+const COUNTS: [Count; 8] = [
     // Less holds no request that makes a key; more is memory, times `server.max_in_flight`.
     ("max_body", 1024, 64 << 20, |section| section.max_body),
     ("aliases_per_key", 1, 100, |section| section.aliases_per_key),
@@ -98,6 +104,8 @@ const COUNTS: [Count; 7] = [
     ("searchable_keys", 1, 100_000, |section| section.searchable_keys),
     // Each takes a processor seconds to make.
     ("import_keys_ready", 0, 16, |section| section.import_keys_ready),
+    // Each is a call of a plugin, beside those of requests.
+    ("migration_concurrency", 1, 64, |section| section.migration_concurrency),
     // No array of texts is read that is longer.
     ("aad_entries", 0, MAX_TEXTS, |section| section.aad_entries),
 ];
@@ -173,6 +181,8 @@ pub(super) fn read(tree: &mut Tree) -> (Limits, u32) {
         aad_entries: section.aad_entries,
         versions_per_key: section.versions_per_key,
         registrations_per_key: section.registrations_per_key,
+        migration_grace: section.migration_grace.0,
+        migration_concurrency: section.migration_concurrency,
     };
     (limits, section.rate_limit)
 }

@@ -15,6 +15,7 @@ mod runtime;
 mod secrets;
 mod server;
 mod store;
+mod tokens;
 mod tree;
 mod trusted_keys;
 
@@ -22,8 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use keygate_core::instance::Instance;
+use keygate_core::instance::{CryptoInstance, Instance};
 use keygate_core::limits::Limits;
+use keygate_pkcs11::{PinSource, TokenConfig};
 use keygate_runtime::manifest::TrustedKey;
 
 pub use self::audit::AuditParams;
@@ -70,8 +72,12 @@ pub struct Config {
     pub iam: IamParams,
     /// `[[instances]]`
     pub instances: Vec<Instance>,
+    /// `[[crypto_instances]]`
+    pub crypto_instances: Vec<CryptoInstance>,
     /// `[[secrets]]`
     pub secrets: Vec<SecretParams>,
+    /// `[[tokens]]`
+    pub tokens: Vec<TokenConfig>,
     /// `[limits]`
     pub limits: Limits,
     /// `limits.rate_limit`: requests that an instance may make in a second. 0 is any number.
@@ -84,7 +90,7 @@ pub struct Config {
     pub plugins: PluginParams,
     /// `[[trusted_keys]]`
     pub trusted_keys: Vec<TrustedKey>,
-    /// The values of the variables that `[[secrets]]` names.
+    /// The values of the variables that `[[secrets]]` and `[[tokens]]` name.
     pub environment: SecretEnvironment,
     /// The directory of relative paths.
     pub base: PathBuf,
@@ -100,11 +106,16 @@ impl SecretEnvironment {
         self.0.get(name).map(|value| value.as_str())
     }
 
-    fn pick(secrets: &[SecretParams], environment: &Environment) -> Self {
+    fn pick(secrets: &[SecretParams], tokens: &[TokenConfig], environment: &Environment) -> Self {
         let names = secrets.iter().flat_map(|s| &s.versions).filter_map(|v| match &v.origin {
             SecretOrigin::Env(name) => Some(name),
             _ => None,
         });
+        let pins = tokens.iter().filter_map(|token| match &token.pin {
+            PinSource::Environment(name) => Some(name),
+            PinSource::File(_) => None,
+        });
+        let names = names.chain(pins);
         Self(names.filter_map(|n| Some((n.clone(), zeroize::Zeroizing::new(environment.get(n)?.clone())))).collect())
     }
 }
@@ -144,20 +155,24 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
     };
     let server = server::read(&mut tree);
     let secrets = secrets::read(&mut tree, &base);
+    let tokens = tokens::read(&mut tree, &base);
     let (limits, rate_limit) = limits::read(&mut tree);
+    let (instances, crypto_instances) = instances::read(&mut tree, &names.backends);
     let config = Config {
         server,
         store: store::read(&mut tree, &base),
         iam: iam::read(&mut tree, &base),
-        instances: instances::read(&mut tree, &names.backends),
+        instances,
+        crypto_instances,
         limits,
         rate_limit,
         runtime: runtime::read(&mut tree, &base),
         audit: audit::read(&mut tree, &base),
         plugins: plugins::read(&mut tree, &names),
         trusted_keys: trusted_keys::read(&mut tree, &base),
-        environment: SecretEnvironment::pick(&secrets, environment),
+        environment: SecretEnvironment::pick(&secrets, &tokens, environment),
         secrets,
+        tokens,
         base,
     };
     problems.append(&mut tree.finish());

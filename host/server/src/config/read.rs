@@ -16,7 +16,9 @@ const PREFIX: &str = "KEYGATE__";
 /// Lists: a variable cannot say which entry it means.
 const LISTS: &[&str] = &[
     "instances",
+    "crypto_instances",
     "secrets",
+    "tokens",
     "plugins",
     "backends",
     "trusted_keys",

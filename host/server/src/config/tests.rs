@@ -8,6 +8,7 @@ use super::*;
 mod chain;
 mod doors;
 mod shipped;
+mod tokens;
 
 const GOOD: &str = r#"
 [server]

@@ -37,6 +37,10 @@ pub(super) enum MediaType {
     LifecycleEvent,
     /// What a reload made live. Keygate's own.
     Reload,
+    /// Backends. Keygate's own.
+    Backend,
+    /// The moving of keys from one backend to another. Keygate's own.
+    Migration,
     /// Errors.
     Error,
 }
@@ -57,6 +61,8 @@ impl MediaType {
             Self::KeyRing => "application/vnd.ibm.kms.key_ring+json",
             Self::LifecycleEvent => "application/vnd.keygate.lifecycle_event+json",
             Self::Reload => "application/vnd.keygate.reload+json",
+            Self::Backend => "application/vnd.keygate.backend+json",
+            Self::Migration => "application/vnd.keygate.migration+json",
             Self::Error => "application/vnd.ibm.kms.error+json",
         }
     }

@@ -3,6 +3,7 @@
 pub(super) mod action;
 pub(super) mod import_token;
 pub(super) mod key;
+pub(super) mod migration;
 pub(super) mod policy;
 pub(super) mod registration;
 

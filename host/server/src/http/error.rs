@@ -208,6 +208,12 @@ fn what_failed(action: Option<Action>) -> &'static str {
         Some(Action::DeleteKeyRing) => "Key ring could not be deleted",
         Some(Action::Expire) => "Key could not be deactivated",
         Some(Action::ReloadPlugins) => "Plugins could not be reloaded",
+        Some(Action::ListBackends) => "Backends could not be listed",
+        Some(Action::Migrate) => "Migration could not be begun",
+        Some(Action::ReadMigration) => "Migration could not be retrieved",
+        Some(Action::StopMigration) => "Migration could not be stopped",
+        Some(Action::MoveKey) => "Key could not be moved",
+        Some(Action::EndMigration) => "Migration could not be ended",
         None => "The request could not be performed",
     }
 }

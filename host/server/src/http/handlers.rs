@@ -2,6 +2,7 @@
 
 pub(super) mod actions;
 pub(super) mod aliases;
+pub(super) mod backends;
 pub(super) mod dev;
 pub(super) mod health;
 pub(super) mod import_token;

@@ -100,7 +100,14 @@ mod tests {
 
     static INSTANCES: LazyLock<Instances> = LazyLock::new(|| {
         let text = String::new;
-        let instance = |n| Instance { id: id(n), name: text(), region: text(), account: text(), backend: text() };
+        let instance = |n| Instance {
+            id: id(n),
+            name: text(),
+            region: text(),
+            account: text(),
+            backend: text(),
+            crypto_instance: None,
+        };
         [instance(1), instance(2)].into_iter().collect()
     });
 

@@ -17,7 +17,8 @@ use super::correlation::correlate;
 use super::error::respond;
 use super::exchange::refuse_anybody;
 use super::handlers::{
-    actions, aliases, dev, health, import_token, keys, policies, registrations, reload, rings, token, versions,
+    actions, aliases, backends, dev, health, import_token, keys, policies, registrations, reload, rings, token,
+    versions,
 };
 use super::openapi;
 use crate::app::App;
@@ -80,6 +81,11 @@ pub(super) static ROUTES: &[Route] = &[
     route(Method::DELETE, "/api/v2/key_rings/{id}", |_| delete(rings::delete)),
     route(Method::GET, "/keygate/v1/events", |_| get(registrations::pending)),
     route(Method::POST, "/keygate/v1/reload", |_| post(reload::reload)),
+    route(Method::GET, "/keygate/v1/backends", |_| get(backends::list)),
+    route(Method::POST, "/keygate/v1/instances/{id}/migrations", |_| post(backends::start)),
+    route(Method::GET, "/keygate/v1/instances/{id}/migrations", |_| get(backends::last)),
+    route(Method::GET, "/keygate/v1/instances/{id}/migrations/{migration}", |_| get(backends::read)),
+    route(Method::DELETE, "/keygate/v1/instances/{id}/migrations/{migration}", |_| delete(backends::stop)),
     route(Method::POST, "/identity/token", |_| post(token::exchange)),
     route(Method::POST, "/oidc/token", |_| post(token::exchange)),
     route(Method::GET, "/identity/keys", |_| get(token::keys)),

@@ -3,12 +3,12 @@
 use keygate_core::clock::Timestamp;
 use keygate_core::ids::{Alias, InstanceId, KeyId, KeyRingId, PolicyId, VersionId};
 use keygate_core::key::{
-    DeletionAuthorization, DualAuthPolicy, Key, KeyAlias, KeyKind, KeyRef, KeyState, KeyVersion, PolicyRecord,
+    DeletionAuthorization, DualAuthPolicy, Former, Key, KeyAlias, KeyKind, KeyRef, KeyState, KeyVersion, PolicyRecord,
     RotationPolicy, Stamp,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{DecodeError, Encoded, FORMAT_1, FORMAT_2, StampV1, body, format, whole};
+use super::{DecodeError, Encoded, FORMAT_1, FORMAT_2, StampV1, format, whole};
 
 /// A key, format 1. Read only. Frozen.
 #[derive(Serialize, Deserialize)]
@@ -125,6 +125,18 @@ struct VersionRecordV1<'a> {
     created_at_ms: u64,
     backend: &'a str,
     reference: &'a [u8],
+}
+
+/// A key version that was moved, format 2: format 1, and where its material was before. Frozen.
+#[derive(Serialize, Deserialize)]
+struct VersionRecordV2<'a> {
+    id: [u8; 16],
+    created_at_ms: u64,
+    backend: &'a str,
+    reference: &'a [u8],
+    former_backend: &'a str,
+    former_reference: &'a [u8],
+    left_at_ms: u64,
 }
 
 impl<'a> From<KeyRecordV1<'a>> for KeyRecordV2<'a> {
@@ -275,8 +287,20 @@ fn alias_of(AliasV2 { alias, given }: AliasV2<'_>) -> Result<KeyAlias, DecodeErr
     Ok(KeyAlias { alias, given: given.into() })
 }
 
-/// Writes a key version.
+/// Writes a key version: in format 1 where that will do, so that an older Keygate reads what no migration is at.
 pub(crate) fn encode_version(version: &KeyVersion) -> Encoded {
+    if let Some(former) = &version.former {
+        let record = VersionRecordV2 {
+            id: *version.id.as_bytes(),
+            created_at_ms: version.created_at.unix_ms(),
+            backend: &version.key_ref.backend,
+            reference: &version.key_ref.reference,
+            former_backend: &former.key_ref.backend,
+            former_reference: &former.key_ref.reference,
+            left_at_ms: former.left_at.unix_ms(),
+        };
+        return postcard::to_extend(&record, vec![FORMAT_2]);
+    }
     let record = VersionRecordV1 {
         id: *version.id.as_bytes(),
         created_at_ms: version.created_at.unix_ms(),
@@ -288,12 +312,27 @@ pub(crate) fn encode_version(version: &KeyVersion) -> Encoded {
 
 /// Reads a key version.
 pub(crate) fn decode_version(sequence: u32, record: &[u8]) -> Result<KeyVersion, DecodeError> {
-    let record: VersionRecordV1<'_> = whole(body(record)?)?;
-    Ok(KeyVersion {
-        id: VersionId::from_bytes(record.id),
+    let place = |backend: &str, reference: &[u8]| KeyRef { backend: backend.to_owned(), reference: reference.to_vec() };
+    let version = |id, created_at_ms, key_ref, former| KeyVersion {
+        id: VersionId::from_bytes(id),
         sequence,
-        created_at: Timestamp::from_unix_ms(record.created_at_ms),
-        key_ref: KeyRef { backend: record.backend.to_owned(), reference: record.reference.to_vec() },
+        created_at: Timestamp::from_unix_ms(created_at_ms),
+        key_ref,
+        former,
+    };
+    Ok(match format(record, FORMAT_2)? {
+        (FORMAT_1, body) => {
+            let record: VersionRecordV1<'_> = whole(body)?;
+            version(record.id, record.created_at_ms, place(record.backend, record.reference), None)
+        }
+        (_, body) => {
+            let record: VersionRecordV2<'_> = whole(body)?;
+            let former = Former {
+                key_ref: place(record.former_backend, record.former_reference),
+                left_at: Timestamp::from_unix_ms(record.left_at_ms),
+            };
+            version(record.id, record.created_at_ms, place(record.backend, record.reference), Some(former))
+        }
     })
 }
 

@@ -7,6 +7,8 @@
 mod adopters;
 mod instances;
 mod keys;
+mod migrations;
+mod tenants;
 
 use keygate_core::clock::Timestamp;
 use keygate_core::ids::KeyId;
@@ -18,6 +20,8 @@ pub(crate) use instances::{
     decode_import_token, decode_policies, decode_ring, encode_import_token, encode_policies, encode_ring,
 };
 pub(crate) use keys::{decode_key, decode_version, encode_key, encode_version};
+pub(crate) use migrations::{decode_migration, decode_stay, encode_migration, encode_stay};
+pub(crate) use tenants::{decode_authorization, decode_instance, encode_authorization, encode_instance};
 
 const FORMAT_1: u8 = 1;
 const FORMAT_2: u8 = 2;

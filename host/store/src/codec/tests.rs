@@ -27,6 +27,17 @@ pub(crate) const BARE_KEY_1: &str = "
 const VERSION: &str = "
     01 00000007800000004040404040404040 82d095ffbc31 0673616d706c65 03372f32
 ";
+const MOVED_VERSION: &str = "
+    02 00000007800000004040404040404040 82d095ffbc31 056f74686572 03372f32 0673616d706c65 03372f32 e807
+";
+const MIGRATION: &str = "
+    01 0000012c404040404040404040404040 0673616d706c65 056f74686572 00 01 0749424d69642d32 01 03
+    01 00000004404040404040404040404040 01 05 02 0607 08 09 01 0000000a404040404040404040404040
+    0b 0c 0d 0e 0f 10 11 01 03776879 12 02
+";
+const STAY: &str = "
+    02 01 01 0474657874
+";
 const FULL_KEY: &str = "
     02056b6579203701135363686cc3bc7373656c2066c3bc7220e98db5020766697273742d37070749424d69642d31087365636f6e642d
     37080749424d69642d3202036f6e650374776f0101c001050a6f746865722d72696e67010b49424d69642d6d616b6572020103010400
@@ -138,6 +149,23 @@ fn versions_of_format_1_are_written_and_read_as_ever() {
 }
 
 #[test]
+fn versions_that_were_moved_are_of_format_2() {
+    let version = samples::moved(&samples::version(7, 2), 1000);
+    assert_eq!(hex(&encode_version(&version).unwrap()), joined(MOVED_VERSION));
+    assert_eq!(decode_version(2, &unhex(MOVED_VERSION)), Ok(version));
+}
+
+#[test]
+fn migrations_are_written_and_read_as_ever() {
+    let migration = samples::migration(INSTANCE, 300, 2);
+    assert_eq!(hex(&encode_migration(&migration).unwrap()), joined(MIGRATION));
+    assert_eq!(decode_migration(INSTANCE, &unhex(MIGRATION)), Ok(migration));
+    let stay = samples::stay(7);
+    assert_eq!(hex(&encode_stay(&stay).unwrap()), joined(STAY));
+    assert_eq!(decode_stay(stay.key, &unhex(STAY)), Ok(stay));
+}
+
+#[test]
 fn what_instances_have_is_written_and_read_as_ever() {
     let ring = samples::key_ring(INSTANCE, "red").unwrap();
     assert_eq!(hex(&encode_ring(&ring).unwrap()), joined(RING));
@@ -211,7 +239,9 @@ fn a_newer_format_is_said_to_be_from_a_newer_keygate() {
     assert_eq!(error, DecodeError::Newer { found: 3, known: 2 });
     assert!(error.to_string().contains("a newer Keygate wrote it"), "{error}");
     let newer = |found| DecodeError::Newer { found, known: 1 };
-    assert_eq!(decode_version(1, &[2, 0]), Err(newer(2)));
+    assert_eq!(decode_version(1, &[3, 0]), Err(DecodeError::Newer { found: 3, known: 2 }));
+    assert_eq!(decode_migration(INSTANCE, &[2, 0]), Err(newer(2)));
+    assert_eq!(decode_stay(samples::key_id(1), &[2, 0]), Err(newer(2)));
     assert_eq!(decode_key_id(&[2]), Err(newer(2)));
     assert_eq!(decode_sequence(&[9]), Err(newer(9)));
     assert_eq!(decode_ring_size(&[255]), Err(newer(255)));

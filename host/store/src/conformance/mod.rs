@@ -11,6 +11,7 @@ pub mod events;
 pub mod instances;
 pub mod keys;
 pub mod lists;
+pub mod migrations;
 pub mod registrations;
 pub mod rings;
 pub mod samples;
@@ -113,6 +114,11 @@ suite! {
     versions::versions_come_newest_first_in_pages,
     versions::versions_are_not_inserted_twice,
     versions::versions_need_a_key,
+    versions::a_version_is_compared_and_moved,
+    versions::a_move_leaves_its_key_alone_and_stops_at_a_purge,
+    migrations::ids_come_in_order_after_one,
+    migrations::a_migration_is_compared,
+    migrations::what_stayed_is_found_by_key_and_in_pages,
     lists::keys_come_by_id,
     lists::a_list_comes_in_pages,
     lists::a_filter_takes_states_kind_and_ring_together,

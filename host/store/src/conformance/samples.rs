@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use keygate_core::clock::Timestamp;
 use keygate_core::crn::ResourceCrn;
-use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, PolicyId, VersionId};
+use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, MigrationId, PolicyId, VersionId};
 use keygate_core::import_token::ImportToken;
 use keygate_core::key::{
-    Deletion, DeletionAuthorization, DualAuthPolicy, Key, KeyAlias, KeyKind, KeyRef, KeyState, KeyVersion,
+    Deletion, DeletionAuthorization, DualAuthPolicy, Former, Key, KeyAlias, KeyKind, KeyRef, KeyState, KeyVersion,
     PolicyRecord, RotationPolicy, Stamp,
 };
+use keygate_core::migration::{Counts, Migration, MigrationState, Stay, StayReason, Transport};
 use keygate_core::policy::{
     CreateImportAccess, InstancePolicies, InstancePolicy, InstancePolicyKind, PolicyAttributes,
 };
@@ -189,7 +190,42 @@ pub fn version(number: u32, sequence: u32) -> KeyVersion {
         sequence,
         created_at: Timestamp::from_unix_ms(1_700_000_000_000 + u64::from(sequence)),
         key_ref: KeyRef { backend: "sample".to_owned(), reference: format!("{number}/{sequence}").into_bytes() },
+        former: None,
     }
+}
+
+/// The same version, after its material was moved to the backend `other`.
+pub fn moved(version: &KeyVersion, ms: u64) -> KeyVersion {
+    let former = Former { key_ref: version.key_ref.clone(), left_at: at(ms) };
+    let key_ref = KeyRef { backend: "other".to_owned(), reference: version.key_ref.reference.clone() };
+    KeyVersion { key_ref, former: Some(former), ..version.clone() }
+}
+
+/// A migration with everything in it.
+pub fn migration(instance: InstanceId, id: u32, revision: u64) -> Migration {
+    Migration {
+        id: MigrationId::from_bytes(*event_id(id).as_bytes()),
+        instance,
+        from: "sample".to_owned(),
+        to: "other".to_owned(),
+        state: MigrationState::Running,
+        started: stamp(1, 2),
+        ended_at: Some(at(3)),
+        transport: Transport::Key { key: key_id(4), reference: vec![5], public: vec![6, 7] },
+        pass: 8,
+        pass_at: at(9),
+        cursor: Some(key_id(10)),
+        counts: Counts { keys: 11, seen: 12, moved: 13, renewed: 14, stayed: 15, destroyed: 16, pending: 17 },
+        waiting: Some("why".to_owned()),
+        updated_at: at(18),
+        revision,
+    }
+}
+
+/// What stayed behind of a key.
+pub fn stay(number: u32) -> Stay {
+    let detail = "text".to_owned();
+    Stay { key: key_id(number), versions: 2, renewed: true, reason: StayReason::SampleNotOpened, detail }
 }
 
 /// An Active key with its first version, and no aliases.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use keygate_core::key::KeyVersion;
 use keygate_core::store::{Change, KeyStore, PageRequest, StoreError};
 
-use super::samples::{EVERYTHING, insert, instance, key_id, version, version_id};
+use super::samples::{EVERYTHING, insert, instance, key_id, moved, next, version, version_id};
 use super::{Failure, Verdict, same};
 
 /// Each version is found by its id, in its own key and in no other.
@@ -63,6 +64,59 @@ pub async fn versions_need_a_key(store: Arc<dyn KeyStore>) -> Verdict {
     store.commit(insert(instance(2), 1, &[])?.1).await?;
     same!(store.commit(batch).await, Err(StoreError::Conflict), "a key of another instance");
     same!(store.version(instance(1), key_id(1), version_id(1, 1)).await?, None, "the version");
+    Ok(())
+}
+
+/// A version is changed when it is as it was thought to be, and when it stays the same version.
+pub async fn a_version_is_compared_and_moved(store: Arc<dyn KeyStore>) -> Verdict {
+    let at = instance(1);
+    rotated(&store, 1, 2).await?;
+    let change = |before: &KeyVersion, after: &KeyVersion| {
+        let (before, after) = (before.clone(), after.clone());
+        vec![Change::UpdateVersion { instance: at, key: key_id(1), before, after }]
+    };
+    let (old, new) = (version(1, 2), moved(&version(1, 2), 5));
+    for (before, after, what) in [
+        (&new, &old, "one that it is not"),
+        (&version(1, 3), &moved(&version(1, 3), 5), "one that is not there"),
+        (&old, &moved(&version(1, 1), 5), "another one"),
+        (&old, &KeyVersion { sequence: 1, ..new.clone() }, "one of another sequence"),
+    ] {
+        same!(store.commit(change(before, after)).await, Err(StoreError::Conflict), "{what}");
+    }
+    let elsewhere = Change::UpdateVersion { instance: at, key: key_id(2), before: old.clone(), after: new.clone() };
+    same!(store.commit(vec![elsewhere]).await, Err(StoreError::Conflict), "in a key that is not there");
+    store.commit(change(&old, &new)).await?;
+    same!(store.commit(change(&old, &new)).await, Err(StoreError::Conflict), "the same again");
+    same!(store.version(at, key_id(1), old.id).await?, Some(new.clone()), "the version");
+    let all = store.versions(at, key_id(1), EVERYTHING).await?.items;
+    same!(all, vec![new.clone(), version(1, 1)], "the versions");
+    let settled = KeyVersion { former: None, ..new.clone() };
+    store.commit(change(&new, &settled)).await?;
+    same!(store.version(at, key_id(1), old.id).await?, Some(settled), "the version without its former place");
+    Ok(())
+}
+
+/// A move changes nothing of the key, and what is done to the key is not in its way, but for a purge.
+pub async fn a_move_leaves_its_key_alone_and_stops_at_a_purge(store: Arc<dyn KeyStore>) -> Verdict {
+    let (key, batch) = insert(instance(1), 1, &["one"])?;
+    store.commit(batch).await?;
+    let step = |before: &KeyVersion, after: &KeyVersion| Change::UpdateVersion {
+        instance: key.instance,
+        key: key.id,
+        before: before.clone(),
+        after: after.clone(),
+    };
+    let (old, new) = (version(1, 1), moved(&version(1, 1), 5));
+    store.commit(vec![step(&old, &new)]).await?;
+    same!(store.key(key.instance, key.id).await?, Some(key.clone()), "the key");
+    let renamed = next(&key, |key| key.name = "renamed".to_owned());
+    store.commit(vec![Change::UpdateKey { key: renamed.clone() }]).await?;
+    store.commit(vec![step(&new, &old)]).await?;
+    let purging = next(&renamed, |key| key.purging = true);
+    store.commit(vec![Change::UpdateKey { key: purging }]).await?;
+    same!(store.commit(vec![step(&old, &new)]).await, Err(StoreError::Conflict), "while it is purged");
+    same!(store.version(key.instance, key.id, old.id).await?, Some(old), "the version");
     Ok(())
 }
 

@@ -143,6 +143,16 @@ impl Live {
         within(&view, instance, count)
     }
 
+    /// The ids of the keys of an instance, in their order, after this one.
+    pub(super) fn key_ids(
+        &self,
+        instance: InstanceId,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, Trouble> {
+        Ok(self.index()?.ids(instance, after, limit))
+    }
+
     pub(super) fn due(
         &self,
         kind: DueKind,

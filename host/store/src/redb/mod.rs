@@ -19,7 +19,9 @@ use keygate_core::clock::Timestamp;
 use keygate_core::crn::ResourceCrn;
 use keygate_core::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId, VersionId};
 use keygate_core::import_token::ImportToken;
+use keygate_core::instance::Records;
 use keygate_core::key::{DueKind, Key, KeyVersion};
+use keygate_core::migration::{Migration, Stay};
 use keygate_core::policy::InstancePolicies;
 use keygate_core::ports::BoxFuture;
 use keygate_core::registration::{LifecycleEvent, Registration};
@@ -339,6 +341,32 @@ impl KeyStore for RedbStore {
     ) -> BoxFuture<'_, StoreResult<Page<LifecycleEvent>>> {
         // The total takes a pass over all of them, and nothing makes adopters acknowledge any.
         Box::pin(self.read_apart(move |live| live.view().events(instance, key, page)))
+    }
+
+    fn key_ids(
+        &self,
+        instance: InstanceId,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<KeyId>>> {
+        Box::pin(async move { self.read(|live| live.key_ids(instance, after, limit)) })
+    }
+
+    fn migration(&self, instance: InstanceId) -> BoxFuture<'_, StoreResult<Option<Migration>>> {
+        Box::pin(async move { self.view(|view| view.migration(instance)) })
+    }
+
+    fn stays(&self, instance: InstanceId, page: PageRequest) -> BoxFuture<'_, StoreResult<Page<Stay>>> {
+        // The total takes a pass over all of them.
+        Box::pin(self.read_apart(move |live| live.view().stays(instance, page)))
+    }
+
+    fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>> {
+        Box::pin(async move { self.view(|view| view.stay(instance, key)) })
+    }
+
+    fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {
+        Box::pin(async move { self.view(View::tenants) })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, StoreResult<()>> {

@@ -176,11 +176,15 @@ impl Opener {
             Format::Foreign => Err(OpenError::Foreign { path }),
             Format::Is(found) if found > STORE_FORMAT => Err(OpenError::Newer { path, found, known: STORE_FORMAT }),
             Format::Is(0) => Err(damaged("its format number is 0")),
-            Format::Is(STORE_FORMAT_1) => {
-                let (from, to) = (STORE_FORMAT_1, STORE_FORMAT);
+            Format::Is(from) if from < STORE_FORMAT => {
+                let to = STORE_FORMAT;
                 let copy = self.keep_copy(from).map_err(|source| self.io(source))?;
                 tracing::warn!(path = %path.display(), copy = %copy.display(), from, to, "the store is being upgraded");
-                upgrade::from_format_1(database).map_err(|trouble| self.trouble(trouble))?;
+                let upgraded = match from {
+                    STORE_FORMAT_1 => upgrade::from_format_1(database),
+                    _ => upgrade::from_format_2(database),
+                };
+                upgraded.map_err(|trouble| self.trouble(trouble))?;
                 tracing::warn!(path = %path.display(), from, to, "the store was upgraded; older Keygates refuse it now");
                 tracing::warn!(
                     copy = %copy.display(),

@@ -23,6 +23,14 @@ pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), Trouble>
     Ok(())
 }
 
+/// From format 2, which had neither instances, authorizations nor migrations. Nothing of what is there changes.
+pub(super) fn from_format_2(database: &Database) -> Result<(), Trouble> {
+    let transaction = super::writer::begin(database)?;
+    make_tables(&transaction)?;
+    transaction.commit()?;
+    Ok(())
+}
+
 /// From format 1, in which a key could be in a ring that nobody had made: such rings are made, by whoever made the first
 /// key in them. Records of keys stay as they are until they are next changed. One that cannot be read keeps the store as it is.
 pub(super) fn from_format_1(database: &Database) -> Result<(), Trouble> {

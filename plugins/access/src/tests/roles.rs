@@ -52,6 +52,10 @@ const EXPECTED: &[(&str, &str)] = &[
     ("kms.kmip-management.read", "---y-y"),
     ("kms.kmip-management.delete", "---y-y"),
     ("keygate.plugins.reload", "------y"),
+    ("keygate.backends.list", "------y"),
+    ("keygate.backends.migrate", "------y"),
+    ("keygate.backends.migration.read", "------y"),
+    ("keygate.backends.migration.stop", "------y"),
 ];
 
 const SERVICES_ONLY: [&str; 5] = [

@@ -210,4 +210,28 @@ impl CryptoBackend for Native {
     ) -> BoxFuture<'a, BackendResult<Imported>> {
         not_asked_for()
     }
+
+    fn create_transport_key<'a>(&'a self, _: Call<'a>, _: KeyIdentity) -> BoxFuture<'a, BackendResult<KeyPair>> {
+        not_asked_for()
+    }
+
+    fn seal_for_transport<'a>(
+        &'a self,
+        _: Call<'a>,
+        _: BackendKey<'a>,
+        _: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        not_asked_for()
+    }
+
+    fn open_transport<'a>(
+        &'a self,
+        _: Call<'a>,
+        _: BackendKey<'a>,
+        _: KeyIdentity,
+        _: KeySpec,
+        _: &'a [u8],
+    ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
+        not_asked_for()
+    }
 }

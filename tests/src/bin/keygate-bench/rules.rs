@@ -20,7 +20,7 @@ use keygate_core::ids::{InstanceId, KeyId, KeyRingId};
 use keygate_core::key::{Key, KeyKind, KeyState};
 use keygate_core::policy::InstancePolicies;
 use keygate_runtime::manifest::{ChainEntry, Manifest, PluginManifest};
-use keygate_runtime::{HostServices, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
+use keygate_runtime::{HostServices, NoTokens, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
 use serde_json::{Value, json};
 
 use crate::plugins;
@@ -238,7 +238,12 @@ fn runtime(cache: &Path) -> Runtime {
     let config = RuntimeConfig { cache_dir: Some(cache.to_owned()), max_sandboxes: 4, ..RuntimeConfig::default() };
     Runtime::new(
         config,
-        HostServices { secrets: Arc::new(Nothing), entropy: Arc::new(Nothing), clock: Arc::new(SystemClock) },
+        HostServices {
+            secrets: Arc::new(Nothing),
+            tokens: Arc::new(NoTokens),
+            entropy: Arc::new(Nothing),
+            clock: Arc::new(SystemClock),
+        },
     )
     .expect("a runtime")
 }

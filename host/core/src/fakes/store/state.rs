@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::crn::ResourceCrn;
 use crate::ids::{Alias, EventId, InstanceId, KeyId, KeyRingId};
 use crate::import_token::ImportToken;
+use crate::instance::{Authorization, ProvisionedInstance, Records};
 use crate::key::{DueKind, Key, KeyVersion};
+use crate::migration::{Migration, Stay};
 use crate::policy::InstancePolicies;
 use crate::query::{self, Listed};
 use crate::registration::{LifecycleEvent, Registration};
@@ -27,6 +29,10 @@ pub(super) struct State {
     import_tokens: BTreeMap<InstanceId, ImportToken>,
     registrations: BTreeMap<(InstanceId, KeyId, String), Registration>,
     events: BTreeMap<(InstanceId, EventId), LifecycleEvent>,
+    migrations: BTreeMap<InstanceId, Migration>,
+    stays: BTreeMap<EntryId, Stay>,
+    instances: BTreeMap<InstanceId, ProvisionedInstance>,
+    authorizations: BTreeMap<(InstanceId, InstanceId), Authorization>,
     /// What takes back the batch that is being done, oldest first.
     undo: Vec<Undo>,
 }
@@ -71,6 +77,21 @@ impl State {
     pub(super) fn listed(&self, instance: InstanceId, filter: &KeyFilter) -> Vec<(&Key, String)> {
         let keys = self.keys.values().filter(|key| key.instance == instance).map(|key| (key, names_of(key)));
         keys.filter(|(key, names)| filter.matches(&Listed::of(key, names, filter.at))).collect()
+    }
+
+    /// By id.
+    pub(super) fn key_ids(&self, instance: InstanceId, after: Option<KeyId>) -> impl Iterator<Item = KeyId> {
+        let ids = self.keys.keys().filter(move |(of, id)| *of == instance && after.is_none_or(|after| *id > after));
+        ids.map(|(_, id)| *id)
+    }
+
+    pub(super) fn migration(&self, instance: InstanceId) -> Option<&Migration> {
+        self.migrations.get(&instance)
+    }
+
+    /// By key.
+    pub(super) fn stays(&self, instance: InstanceId) -> impl Iterator<Item = &Stay> {
+        self.stays.iter().filter(move |((of, _), _)| *of == instance).map(|(_, stay)| stay)
     }
 
     pub(super) fn due(&self, wanted: DueKind) -> Vec<Due> {
@@ -120,6 +141,49 @@ impl State {
     }
 }
 
+// Instances themselves.
+impl State {
+    /// By id, and by source and target.
+    pub(super) fn instances(&self) -> Records {
+        Records {
+            instances: self.instances.values().cloned().collect(),
+            authorizations: self.authorizations.values().cloned().collect(),
+        }
+    }
+
+    fn put_instance(&mut self, new: ProvisionedInstance) -> StoreResult<()> {
+        let before = self.instances.get(&new.id).map_or(0, |before| before.revision);
+        require(before.checked_add(1) == Some(new.revision))?;
+        self.set(|state| &mut state.instances, new.id, Some(new));
+        Ok(())
+    }
+
+    fn remove_instance(&mut self, instance: InstanceId, revision: u64) -> StoreResult<()> {
+        require(self.instances.get(&instance).is_some_and(|before| before.revision == revision))?;
+        match self.keys.values().filter(|key| key.instance == instance).count() {
+            0 => {}
+            keys => return Err(StoreError::InstanceInUse(keys)),
+        }
+        let rings: Vec<_> = self.rings(instance).map(|ring| ring.id.clone()).collect();
+        for ring in rings {
+            self.set(|state| &mut state.rings, (instance, ring), None);
+        }
+        let given: Vec<_> = self.authorizations.keys().filter(|(source, _)| *source == instance).copied().collect();
+        for authorization in given {
+            self.set(|state| &mut state.authorizations, authorization, None);
+        }
+        let stays: Vec<_> = self.stays(instance).map(|stay| (instance, stay.key)).collect();
+        for stay in stays {
+            self.set(|state| &mut state.stays, stay, None);
+        }
+        self.set(|state| &mut state.migrations, instance, None);
+        self.set(|state| &mut state.policies, instance, None);
+        self.set(|state| &mut state.import_tokens, instance, None);
+        self.set(|state| &mut state.instances, instance, None);
+        Ok(())
+    }
+}
+
 // Changing.
 impl State {
     pub(super) fn commit(&mut self, batch: Batch) -> StoreResult<()> {
@@ -166,6 +230,17 @@ impl State {
                 require(self.key(instance, key).is_some() && !self.versions(instance, key).any(there))?;
                 self.set(|state| &mut state.versions, (instance, key, version.sequence), Some(version));
             }
+            Change::UpdateVersion { instance, key, before, after } => {
+                let owner = self.key(instance, key).ok_or(StoreError::Conflict)?;
+                let stored = self.versions(instance, key).find(|version| version.id == before.id);
+                let is_same = before.id == after.id && before.sequence == after.sequence;
+                require(!owner.purging && is_same && stored == Some(&before))?;
+                self.set(|state| &mut state.versions, (instance, key, after.sequence), Some(after));
+            }
+            Change::PutMigration { migration } => self.put_migration(migration)?,
+            Change::PutStay { instance, stay } => {
+                self.set(|state| &mut state.stays, (instance, stay.key), Some(stay));
+            }
             Change::RemoveKey { instance, key, revision } => self.remove_key(instance, key, revision)?,
             Change::InsertRing { ring, at_most } => {
                 let rings = self.rings(ring.instance).count();
@@ -211,7 +286,33 @@ impl State {
                 require(self.events.contains_key(&(instance, event)))?;
                 self.set(|state| &mut state.events, (instance, event), None);
             }
+            Change::PutInstance { instance } => self.put_instance(instance)?,
+            Change::RequireInstance { instance } => require(self.instances.contains_key(&instance))?,
+            Change::RemoveInstance { instance, revision } => self.remove_instance(instance, revision)?,
+            Change::InsertAuthorization { authorization } => {
+                let id = (authorization.source, authorization.target);
+                require(!self.authorizations.contains_key(&id))?;
+                self.set(|state| &mut state.authorizations, id, Some(authorization));
+            }
+            Change::RemoveAuthorization { source, target } => {
+                require(self.authorizations.contains_key(&(source, target)))?;
+                self.set(|state| &mut state.authorizations, (source, target), None);
+            }
         }
+        Ok(())
+    }
+
+    fn put_migration(&mut self, migration: Migration) -> StoreResult<()> {
+        let instance = migration.instance;
+        let before = self.migration(instance);
+        require(before.map_or(0, |before| before.revision).checked_add(1) == Some(migration.revision))?;
+        if before.is_some_and(|before| before.id != migration.id) {
+            let old: Vec<KeyId> = self.stays(instance).map(|stay| stay.key).collect();
+            for key in old {
+                self.set(|state| &mut state.stays, (instance, key), None);
+            }
+        }
+        self.set(|state| &mut state.migrations, instance, Some(migration));
         Ok(())
     }
 

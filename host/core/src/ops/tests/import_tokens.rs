@@ -122,7 +122,7 @@ fn a_backend_without_import_tokens_says_so_and_is_not_asked_to_make_pairs() {
 fn a_token_of_the_backend_before_is_as_good_as_none() {
     let mut world = World::new();
     make(&world, None, Some(9)).unwrap();
-    let instance = world.gateway.instances.get(FIRST).unwrap().clone();
+    let instance = (*world.gateway.instances.get(FIRST).unwrap()).clone();
     let moved = Instance { backend: "other".to_owned(), ..instance };
     world.gateway.instances = [moved].into_iter().collect();
     assert_eq!(code(fetch(&world)), ReasonCode::ImportTokenExpired);

@@ -317,7 +317,7 @@ fn keys_of_an_instance_that_is_not_configured_are_left_as_they_are() {
     let input = CreateKey { expires_at, ..root("k") };
     let key = block_on(create::create(&world.gateway, &cx(SECOND), false, Ok(input))).unwrap().key;
     world.clock.travel(HOUR);
-    let first = world.gateway.instances.get(FIRST).unwrap().clone();
+    let first = (*world.gateway.instances.get(FIRST).unwrap()).clone();
     let gateway = Gateway { instances: [first].into_iter().collect(), ..world.twin() };
     let tended = block_on(life::tend(&gateway));
     assert_eq!((tended.done, tended.failed.len()), (0, 0));

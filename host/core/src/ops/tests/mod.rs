@@ -11,6 +11,7 @@ mod instance_policies;
 mod life;
 mod lifecycle;
 mod list;
+mod migrate;
 mod model;
 mod obligations;
 mod order;
@@ -95,6 +96,7 @@ impl World {
             region: "us-south".to_owned(),
             account: "a".repeat(32),
             backend: "fake".to_owned(),
+            crypto_instance: None,
         };
         let gateway = Gateway {
             store: Arc::new(MemoryStore::default()),

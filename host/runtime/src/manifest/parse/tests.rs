@@ -100,7 +100,17 @@ fn grants_fit_the_world() {
         assert!(found[0].contains(&format!("`policy-rule` cannot be granted `{name}`")), "{found:?}");
     }
     assert!(problems(entry("hsm-backend", json!({ "secrets": ["kek"] })))[0].contains("cannot be granted"));
-    assert!(problems(entry("hsm-backend", json!({ "pkcs11": ["prod"] })))[0].contains("cannot grant `pkcs11`"));
+    for grants in [json!({ "pkcs11": ["prod"] }), json!({ "pkcs11": ["a", "b"], "pkcs11-transport": true })] {
+        assert!(parse(entry("hsm-backend", grants.clone())).is_ok());
+        for world in ["software-backend", "policy-rule"] {
+            assert!(problems(entry(world, grants.clone()))[0].contains("cannot be granted `pkcs11`"));
+        }
+    }
+    let alone = problems(entry("hsm-backend", json!({ "pkcs11-transport": true })));
+    assert!(alone[0].contains("without `pkcs11`"), "{alone:?}");
+    for grants in [json!({ "pkcs11": true }), json!({ "pkcs11": ["x".repeat(65)] })] {
+        assert!(problems(entry("hsm-backend", grants))[0].contains("not a list of names"));
+    }
 }
 
 #[test]

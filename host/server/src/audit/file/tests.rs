@@ -27,6 +27,7 @@ fn instances() -> Instances {
         region: "us-south".to_owned(),
         account: "acct".to_owned(),
         backend: "software".to_owned(),
+        crypto_instance: None,
     };
     std::iter::once(instance).collect()
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use keygate_core::ports::Entropy as _;
 use keygate_core::secret::SecretBytes;
 use keygate_runtime::manifest::{BackendManifest, ChainEntry, Manifest, PluginManifest, PolicyManifest};
-use keygate_runtime::{HostServices, LoadError, RuntimeConfig, Secret, SecretError, SecretSource};
+use keygate_runtime::{HostServices, LoadError, NoTokens, RuntimeConfig, Secret, SecretError, SecretSource};
 use serde_json::{Map, Value};
 
 use super::project::{FILE, Project};
@@ -151,7 +151,12 @@ pub(super) fn load_problems(errors: Vec<LoadError>) -> anyhow::Error {
 
 /// The host's services: the real clock and generator, and secrets that are made up.
 pub(super) fn services(secrets: &Arc<MadeUp>) -> HostServices {
-    HostServices { secrets: Arc::clone(secrets) as _, entropy: Arc::new(OsEntropy), clock: Arc::new(SystemClock) }
+    HostServices {
+        secrets: Arc::clone(secrets) as _,
+        tokens: Arc::new(NoTokens),
+        entropy: Arc::new(OsEntropy),
+        clock: Arc::new(SystemClock),
+    }
 }
 
 /// Secrets made up as they are asked for: 32 random bytes each.

@@ -26,8 +26,9 @@ const WIT_POLICY: Files = table!("/../../wit/policy/": "rule.wit", "types.wit", 
 const WIT_CRYPTO: Files = table!("/../../wit/crypto/": "backend.wit", "types.wit", "world.wit");
 
 const SDK: Files = table!("/../../plugins/sdk/src/":
-    "alloc.rs", "alloc/settling.rs", "backend.rs", "backend_tests.rs", "bindings.rs", "host.rs", "lib.rs", "macros.rs", "panics.rs", "rule.rs",
-    "settings.rs", "slot.rs", "testing.rs",
+    "alloc.rs", "alloc/settling.rs", "backend.rs", "backend_tests.rs", "bindings.rs", "host.rs", "host/pkcs11.rs", "lib.rs", "macros.rs",
+    "panics.rs", "rule.rs", "settings.rs", "slot.rs", "testing.rs", "testing/no_token.rs", "testing/token.rs",
+    "testing/token/aes_modes.rs", "testing/token/door.rs", "testing/token/rsa_modes.rs",
 );
 
 /// A file of a project: where, and what.

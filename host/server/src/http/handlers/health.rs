@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use keygate_core::clock::Timestamp;
+use keygate_pkcs11::{BreakerState, Health};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -24,6 +25,9 @@ pub(crate) struct ReadyBody<'a> {
     generation: u64,
     store: PartBody<'a>,
     backends: Vec<PartBody<'a>>,
+    /// PKCS#11 tokens, where any are configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<TokenBody<'a>>,
     reload: ReloadBody<'a>,
 }
 
@@ -70,6 +74,34 @@ struct PartBody<'a> {
     status: &'static str,
 }
 
+/// How a PKCS#11 token is. Why it is so is for the log.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenState")]
+struct TokenBody<'a> {
+    name: &'a str,
+    status: &'static str,
+    /// `closed`: calls go through. `open`: the token failed again and again, and calls are refused at once. `half-open`: one
+    /// call is on trial.
+    breaker: &'static str,
+    /// Since when the breaker stands so.
+    since: String,
+}
+
+impl<'a> From<&'a Health> for TokenBody<'a> {
+    fn from(health: &'a Health) -> Self {
+        Self {
+            name: &health.name,
+            status: if health.is_ready() { "ok" } else { "unavailable" },
+            breaker: match health.breaker {
+                BreakerState::Closed => "closed",
+                BreakerState::Open => "open",
+                BreakerState::HalfOpen => "half-open",
+            },
+            since: health.since.to_rfc3339(),
+        }
+    }
+}
+
 impl<'a> From<&'a Part> for PartBody<'a> {
     fn from(part: &'a Part) -> Self {
         Self { name: &part.name, status: if part.is_ok { "ok" } else { "unavailable" } }
@@ -86,6 +118,7 @@ const LONG: Duration = Duration::from_secs(10);
 fn general(step: &str) -> &'static str {
     match step {
         "config" => "the configuration cannot be read, or something in it is wrong",
+        "tokens" => "a token cannot be used",
         "secrets" => "a secret cannot be read, or a version of it has other bytes than before",
         "keys" => "keys of the store cannot be used with it, or could not be tried",
         "manifest" => "its entry or its settings are not sound",
@@ -130,6 +163,7 @@ impl<'a> ReadyBody<'a> {
             generation: ready.generation,
             store: (&ready.store).into(),
             backends: ready.backends.iter().map(PartBody::from).collect(),
+            tokens: ready.tokens.iter().map(TokenBody::from).collect(),
             reload: ReloadBody::new(report, now),
         }
     }

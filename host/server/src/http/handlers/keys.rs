@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 use keygate_core::access::Action;
-use keygate_core::error::Error;
+use keygate_core::error::{Error, ReasonCode};
 use keygate_core::ids::KeySelector;
 use keygate_core::instance::Instance;
 use keygate_core::key::Key;
@@ -53,7 +53,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Respo
         let listing = ops::list::list(&app.gateway, &incoming.cx, query).await?;
         let instance = instance(&app, &incoming)?;
         let now = app.gateway.clock.now();
-        let keys = listing.keys.iter().map(|key| KeyBody::new(key, instance, &app.gateway.limits, now)).collect();
+        let keys = listing.keys.iter().map(|key| KeyBody::new(key, &instance, &app.gateway.limits, now)).collect();
         let body = Collection::new(MediaType::Key.as_str(), keys)
             .with_total(listing.total)
             .with_search(search.as_ref(), listing.incomplete);
@@ -126,7 +126,7 @@ pub(crate) async fn purge(State(app): State<Arc<App>>, path: KeyPath, request: R
             return Ok(Answer::empty(StatusCode::NO_CONTENT));
         }
         let (instance, now) = (instance(&app, &incoming)?, app.gateway.clock.now());
-        let body = KeyBody::new(&key, instance, &app.gateway.limits, now).purged();
+        let body = KeyBody::new(&key, &instance, &app.gateway.limits, now).purged();
         let body = Collection::new(MediaType::Key.as_str(), vec![body]);
         Ok(Answer::json(StatusCode::OK, MediaType::Key, &body, 0)?)
     })
@@ -161,17 +161,17 @@ fn one_key(
     payload: Option<&SecretBytes>,
 ) -> Result<Answer, Error> {
     let instance = instance(app, incoming)?;
-    let body = KeyBody::new(key, instance, &app.gateway.limits, app.gateway.clock.now()).with_payload(payload);
+    let body = KeyBody::new(key, &instance, &app.gateway.limits, app.gateway.clock.now()).with_payload(payload);
     let body = Collection::new(MediaType::Key.as_str(), vec![body]);
     // Measured, and not reckoned from what a key may be: names, tags and aliases take up to six bytes a character.
     let size = if payload.is_some() { json_len(&body)? } else { 0 };
     Ok(Answer::json(status, MediaType::Key, &body, size)?)
 }
 
-pub(super) fn instance<'a>(app: &'a App, incoming: &Incoming) -> Result<&'a Instance, Error> {
-    // The pipeline has refused the request already if there is none.
+pub(super) fn instance(app: &App, incoming: &Incoming) -> Result<Arc<Instance>, Error> {
+    // The pipeline has refused the request already if there was none. It may have been deleted since.
     app.gateway
         .instances
         .get(incoming.cx.instance)
-        .ok_or_else(|| Error::Internal("an instance vanished during a request".to_owned()))
+        .ok_or_else(|| Error::refused(ReasonCode::InstanceNotFound, "The instance was deleted during the request"))
 }

@@ -4,17 +4,22 @@ use http::Method;
 use keygate_core::error::ReasonCode as Code;
 use serde_json::{Value, json};
 
-use super::answers;
 use super::operation::Operation;
-use super::requests::TokenForm;
+use super::requests::{MigrationRequest, TokenForm};
 use super::schemas::Schemas;
+use super::{answers, parameters};
 use crate::http::answer::MediaType;
+use crate::http::dto::Collection;
+use crate::http::dto::migration::{BackendBody, MigrationBody};
 use crate::http::handlers::health::ReadyBody;
 use crate::http::handlers::reload::ReloadBody;
 use crate::iam::TokenResponse;
 
 const JSON: &str = "application/json";
 const TAG: &str = "Operation";
+const MOVING: &str = "Backends";
+const MIGRATIONS: &str = "/keygate/v1/instances/{id}/migrations";
+const MIGRATION: &str = "/keygate/v1/instances/{id}/migrations/{migration}";
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let ready = schemas.answer::<ReadyBody<'static>>();
@@ -35,6 +40,29 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .answers(200, "What is live now", MediaType::Reload, &reload)
         .refuses(&[Code::ReloadRefused]),
+        backends(schemas),
+        migration_begins(schemas),
+        Operation::of_gateway(Method::GET, MIGRATIONS, "listMigrations", MOVING, "The last migration of an instance")
+            .about("Keygate's own. An instance whose keys were never moved has none.")
+            .answers(200, "It, or nothing", MediaType::Migration, &schemas.answer::<Collection<MigrationBody<'static>>>())
+            .refuses(&[Code::InvalidPathParam, Code::InstanceNotFound]),
+        Operation::of_gateway(Method::GET, MIGRATION, "getMigration", MOVING, "A migration, with what stayed behind")
+            .about("Keygate's own. Only the last one of each instance is kept.")
+            .query("limit", "How many resources a page has", parameters::limit(200))
+            .query("offset", "How many resources to pass over", parameters::offset())
+            .answers(
+                200,
+                "It",
+                MediaType::Migration,
+                &json!({"allOf": [
+                    schemas.answer::<MigrationBody<'static>>(), {"required": ["stays", "staysTotal"]},
+                ]}),
+            )
+            .refuses(&[Code::InvalidPathParam, Code::InstanceNotFound, Code::MigrationNotFound]),
+        Operation::of_gateway(Method::DELETE, MIGRATION, "stopMigration", MOVING, "Stop a migration")
+            .about("Keygate's own. What was moved stays moved. Begin it again, and it goes on.")
+            .answers(200, "It, as it was stopped", MediaType::Migration, &schemas.answer::<MigrationBody<'static>>())
+            .refuses(&[Code::InvalidPathParam, Code::InstanceNotFound, Code::MigrationNotFound, Code::Conflict]),
         token(schemas, "/identity/token", "createToken", "Buy an access token with an API key"),
         token(schemas, "/oidc/token", "createTokenOidc", "The same, where older clients look for it"),
         open("/identity/keys", "getTokenKeys", "The keys to check access tokens with (RFC 7517)").answers_with(
@@ -54,6 +82,30 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .answers_with(503, "Some of it is away", JSON, &ready),
         open("/openapi.json", "getOpenApi", "This document").answers_with(200, "This document", JSON, &document()),
     ]
+}
+
+fn backends(schemas: &mut Schemas) -> Operation {
+    Operation::of_gateway(Method::GET, "/keygate/v1/backends", "listBackends", MOVING, "List the backends")
+        .about("Keygate's own: what the gateway can keep keys on, and what each can do.")
+        .answers(200, "The backends", MediaType::Backend, &schemas.answer::<Collection<BackendBody<'static>>>())
+}
+
+fn migration_begins(schemas: &mut Schemas) -> Operation {
+    Operation::of_gateway(Method::POST, MIGRATIONS, "startMigration", MOVING, "Move keys to another backend")
+        .about(
+            "Keygate's own. Answers when it is begun; the gateway goes on with it, also after a restart. One of the same \
+             backends that was stopped goes on where it was, and one that runs is told of.",
+        )
+        .body(&["application/json"], &schemas.request::<MigrationRequest>())
+        .answers(202, "It is begun", MediaType::Migration, &schemas.answer::<MigrationBody<'static>>())
+        .refuses(&[
+            Code::InvalidPathParam,
+            Code::InstanceNotFound,
+            Code::BackendNotFound,
+            Code::InstanceNotBound,
+            Code::MigrationUnderWay,
+            Code::Conflict,
+        ])
 }
 
 fn token(schemas: &mut Schemas, path: &'static str, id: &str, summary: &str) -> Operation {

@@ -40,6 +40,8 @@ pub(super) fn of_path(path: &str, name: &str) -> Value {
     let (schema, description) = match name {
         "crn" => (shape::resource_crn(), "The CRN of a resource, in URL encoding"),
         "alias" => (shape::alias(), "An alias"),
+        "migration" => (shape::uuid_text(), "The id of a migration"),
+        _ if path.starts_with("/keygate/v1/instances/") => (shape::uuid_text(), "The id of an instance"),
         _ if path.starts_with("/api/v2/key_rings/") => (shape::ring(), "The id of a key ring"),
         _ => (shape::key_name(), "The id of a key, or one of its aliases"),
     };

@@ -400,6 +400,15 @@ pub(super) struct Interval {
     interval_month: u8,
 }
 
+/// Keys to move.
+#[derive(JsonSchema)]
+pub(super) struct MigrationRequest {
+    /// The backend that they leave.
+    from: String,
+    /// The backend that they go to. The instance makes new keys there already.
+    to: String,
+}
+
 /// An import token to make.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase")]

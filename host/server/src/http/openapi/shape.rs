@@ -147,6 +147,11 @@ pub(super) fn anything(_: &mut SchemaGenerator) -> Schema {
     Schema::default()
 }
 
+/// A UUID, of any version and in either case.
+pub(super) fn uuid_text() -> Value {
+    json!({"type": "string", "pattern": UUID})
+}
+
 /// An alias.
 pub(super) fn alias() -> Value {
     json!({

@@ -2,6 +2,8 @@
 
 mod adopters;
 mod instances;
+mod migrations;
+mod tenants;
 
 use keygate_core::ids::{Alias, InstanceId, KeyId, VersionId};
 use keygate_core::key::{Key, KeyVersion};

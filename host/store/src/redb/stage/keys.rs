@@ -47,6 +47,22 @@ impl Stage<'_, '_> {
         self.put_version(instance, key, version)
     }
 
+    pub(super) fn update_version(
+        &mut self,
+        instance: InstanceId,
+        key: KeyId,
+        before: &KeyVersion,
+        after: &KeyVersion,
+    ) -> Result<(), Trouble> {
+        let owner = self.key(instance, key)?.ok_or(StoreError::Conflict)?;
+        require(!owner.purging && before.id == after.id && before.sequence == after.sequence)?;
+        let row = schema::version_row(instance, key, before.sequence);
+        let record = self.get(Table::Versions, &row)?.ok_or(StoreError::Conflict)?;
+        let stored = decoded(instance, key, codec::decode_version(before.sequence, &record))?;
+        require(stored == *before)?;
+        self.put_version(instance, key, after)
+    }
+
     pub(super) fn remove_key(&mut self, instance: InstanceId, key: KeyId, revision: u64) -> Result<(), Trouble> {
         let before = self.key(instance, key)?.ok_or(StoreError::Conflict)?;
         require(before.revision == revision)?;

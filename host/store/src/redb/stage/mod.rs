@@ -4,6 +4,8 @@
 mod adopters;
 mod instances;
 mod keys;
+mod migrations;
+mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -83,6 +85,11 @@ impl<'s, 't> Stage<'s, 't> {
                 Change::InsertKey { key, version } => stage.insert_key(key, version)?,
                 Change::UpdateKey { key } => stage.update_key(key)?,
                 Change::InsertVersion { instance, key, version } => stage.insert_version(*instance, *key, version)?,
+                Change::UpdateVersion { instance, key, before, after } => {
+                    stage.update_version(*instance, *key, before, after)?;
+                }
+                Change::PutMigration { migration } => stage.put_migration(migration)?,
+                Change::PutStay { instance, stay } => stage.put_stay(*instance, stay)?,
                 Change::RemoveKey { instance, key, revision } => stage.remove_key(*instance, *key, *revision)?,
                 Change::InsertRing { ring, at_most } => stage.insert_ring(ring, *at_most)?,
                 Change::RemoveRing { instance, ring } => stage.remove_ring(*instance, ring)?,
@@ -94,6 +101,11 @@ impl<'s, 't> Stage<'s, 't> {
                 }
                 Change::InsertEvent { event } => stage.insert_event(event)?,
                 Change::RemoveEvent { instance, event } => stage.remove_event(*instance, *event)?,
+                Change::PutInstance { instance } => stage.put_instance(instance)?,
+                Change::RequireInstance { instance } => stage.require_instance(*instance)?,
+                Change::RemoveInstance { instance, revision } => stage.remove_instance(*instance, *revision)?,
+                Change::InsertAuthorization { authorization } => stage.insert_authorization(authorization)?,
+                Change::RemoveAuthorization { source, target } => stage.remove_authorization(*source, *target)?,
             }
         }
         Ok((stage.changes, stage.effects))

@@ -55,6 +55,7 @@ impl Real {
             region: "us-south".to_owned(),
             account: "a".repeat(32),
             backend: "fake".to_owned(),
+            crypto_instance: None,
         };
         let gateway = Gateway {
             store,

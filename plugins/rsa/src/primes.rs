@@ -9,9 +9,11 @@
 //! call.
 
 use crypto_primes::{Flavor, is_prime};
-use keygate_plugin_sdk::host::random;
+use keygate_plugin_sdk::backend::{Result, SecretBytes};
 use rsa::BoxedUint;
 use zeroize::Zeroizing;
+
+use crate::Random;
 
 /// The size of a prime, in bits.
 const BITS: u32 = 2_048;
@@ -27,18 +29,19 @@ const WINDOW: usize = 8_192;
 
 /// A random prime p of 2048 bits. Its two highest bits are set, so that the product of two has 4096; p - 1 is no multiple
 /// of the public exponent.
-pub(crate) fn random() -> BoxedUint {
+pub(crate) fn random(source: &mut Random<impl FnMut(u32) -> Result<SecretBytes>>) -> Result<BoxedUint> {
     let small = small_primes();
     loop {
-        let mut start = random::bytes(BYTES as u32);
+        let mut start = Zeroizing::new([0; BYTES]);
+        source.fill(start.as_mut_slice())?;
         if let Some(first) = start.first_mut() {
             *first |= 0xC0;
         }
         if let Some(last) = start.last_mut() {
             *last |= 1;
         }
-        if let Some(prime) = from(&start, &small) {
-            return prime;
+        if let Some(prime) = from(start.as_slice(), &small) {
+            return Ok(prime);
         }
     }
 }

@@ -1,0 +1,219 @@
+//! Moving the material of one key version, and destroying it where it was.
+
+use std::sync::Arc;
+
+use crate::backend::{Algorithm, BackendError, BackendKey, BackendResult, Call, CryptoBackend, KeyIdentity, KeySpec};
+use crate::envelope::canonical_aad;
+use crate::error::Error;
+use crate::key::{Former, Key, KeyKind, KeyRef, KeyVersion};
+use crate::migration::{Migration, StayReason, Transport};
+use crate::ops::material;
+use crate::pipeline::Gateway;
+use crate::secret::SecretBytes;
+use crate::store::{Change, StoreError};
+
+/// Why a version was not moved.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// A backend is away, or failed: this is tried again.
+    Away(String),
+    /// Store or entropy is away, so that nothing can be done.
+    Stop(Error),
+    /// It stays.
+    Stays(StayReason, String),
+    /// Somebody else has changed the version, or its key is being purged. It is for the next pass to look again.
+    Changed,
+}
+
+impl From<BackendError> for Halt {
+    fn from(error: BackendError) -> Self {
+        let text = error.to_string();
+        match error {
+            BackendError::Unavailable { .. } | BackendError::Busy(_) | BackendError::Fault(_) => Self::Away(text),
+            BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. } => {
+                Self::Stays(StayReason::MaterialMissing, text)
+            }
+            BackendError::Internal { .. } => Self::Stays(StayReason::BackendFailed, text),
+            _ => Self::Stays(StayReason::NotTransportable, text),
+        }
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => Self::Changed,
+            error @ StoreError::Corrupt(_) => Self::Stays(StayReason::Damaged, error.to_string()),
+            error => Self::Stop(error.into()),
+        }
+    }
+}
+
+/// One key on its way.
+pub(super) struct Carrier<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) call: Call<'a>,
+    pub(super) migration: &'a Migration,
+    pub(super) from: Arc<dyn CryptoBackend>,
+    pub(super) to: Arc<dyn CryptoBackend>,
+    pub(super) key: &'a Key,
+}
+
+/// The length of a sample, in bytes: that of a data key.
+const SAMPLE_BYTES: usize = 32;
+
+/// The sizes of root keys, in bits. That of an imported key's older version is written nowhere.
+const SIZES: [u32; 3] = [256, 192, 128];
+
+impl Carrier<'_> {
+    fn identity(&self, version: &KeyVersion) -> KeyIdentity {
+        KeyIdentity { instance: self.key.instance, key: self.key.id, version: version.id }
+    }
+
+    /// Moves a version: afterwards its record names the other backend, and where the material is still.
+    pub(super) async fn move_version(&self, version: &KeyVersion) -> Result<(), Halt> {
+        let identity = self.identity(version);
+        let reference = match self.key.kind {
+            KeyKind::Root => self.carry_root(version).await?,
+            KeyKind::Standard => self.carry_standard(version).await?,
+        };
+        let there = KeyRef { backend: self.migration.to.clone(), reference };
+        if let Err(halt) = self.prove(version, &there).await {
+            material::discard(self.call, self.to.as_ref(), identity, &there).await;
+            return Err(halt);
+        }
+        let former = Former { key_ref: version.key_ref.clone(), left_at: self.gateway.clock.now() };
+        let after = KeyVersion { key_ref: there.clone(), former: Some(former), ..version.clone() };
+        match self.put(version, after).await {
+            Err(StoreError::Conflict) => {
+                // Nothing of it was committed, so no record names what came over.
+                material::discard(self.call, self.to.as_ref(), identity, &there).await;
+                Err(Halt::Changed)
+            }
+            // Whether it was done only a look tells, so what came over stays. The next try looks.
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn put(&self, before: &KeyVersion, after: KeyVersion) -> Result<(), StoreError> {
+        let (instance, key, before) = (self.key.instance, self.key.id, before.clone());
+        self.gateway.store.commit(vec![Change::UpdateVersion { instance, key, before, after }]).await
+    }
+
+    /// Has the one backend seal the material to the other. Nobody in between can read it.
+    async fn carry_root(&self, version: &KeyVersion) -> Result<Vec<u8>, Halt> {
+        let (key, reference, public) = match &self.migration.transport {
+            Transport::Key { key, reference, public } => (*key, reference, public),
+            Transport::None(why) => return Err(Halt::Stays(StayReason::NotTransportable, why.clone())),
+            Transport::Unasked => return Err(Halt::Changed),
+        };
+        let identity = self.identity(version);
+        let source = BackendKey { identity, reference: &version.key_ref.reference };
+        let sealed = self.from.seal_for_transport(self.call, source, public).await?;
+        let pair = KeyIdentity { instance: self.key.instance, key, version: key.first_version() };
+        let opener = BackendKey { identity: pair, reference };
+        let others = SIZES.into_iter().filter(|bits| *bits != self.key.bits);
+        let is_older = self.key.imported && version.id != self.key.current_version;
+        let sizes = [self.key.bits].into_iter().chain(others.filter(|_| is_older));
+        let mut outcome = Err(BackendError::InvalidInput(String::new()));
+        for bits in sizes {
+            let spec = KeySpec { algorithm: Algorithm::Aes, bits, kind: KeyKind::Root };
+            outcome = self.to.open_transport(self.call, opener, identity, spec, &sealed).await;
+            if !matches!(outcome, Err(BackendError::InvalidInput(_))) {
+                break;
+            }
+        }
+        Ok(outcome?)
+    }
+
+    /// A standard key is its owner's to read, so the gateway may carry it, in memory that is wiped.
+    async fn carry_standard(&self, version: &KeyVersion) -> Result<Vec<u8>, Halt> {
+        let identity = self.identity(version);
+        let source = BackendKey { identity, reference: &version.key_ref.reference };
+        let material = self.from.export_key(self.call, source).await?;
+        let bits = u32::try_from(material.len() * 8).unwrap_or(u32::MAX);
+        // It was made as AES where it was generated, and of any form where it was imported. It is read back, no more.
+        let spec = KeySpec { algorithm: Algorithm::Secret, bits, kind: KeyKind::Standard };
+        Ok(self.to.import_key(self.call, identity, spec, &material).await?)
+    }
+
+    /// Shows that both backends have the same key.
+    async fn prove(&self, version: &KeyVersion, there: &KeyRef) -> Result<(), Halt> {
+        let identity = self.identity(version);
+        let source = BackendKey { identity, reference: &version.key_ref.reference };
+        let target = BackendKey { identity, reference: &there.reference };
+        let not_opened = |text: String| Halt::Stays(StayReason::SampleNotOpened, text);
+        let is_same = match self.key.kind {
+            KeyKind::Standard => {
+                let (one, other) =
+                    (self.from.export_key(self.call, source).await?, self.to.export_key(self.call, target).await?);
+                one.expose() == other.expose()
+            }
+            KeyKind::Root => {
+                let sample = self.sample()?;
+                // As a ciphertext of the first backend is bound, for the second one is to open those.
+                let aad = canonical_aad(&identity, self.from.name(), &[]);
+                let wrapped = self.from.wrap(self.call, source, &sample, &aad).await?;
+                let opened = match self.to.unwrap(self.call, target, &wrapped, &aad).await {
+                    Err(
+                        error @ (BackendError::AuthenticationFailed
+                        | BackendError::InvalidInput(_)
+                        | BackendError::Unsupported(_)),
+                    ) => return Err(not_opened(format!("backend `{}`: {error}", self.to.name()))),
+                    outcome => outcome?,
+                };
+                opened.expose() == sample.expose()
+            }
+        };
+        if is_same { Ok(()) } else { Err(not_opened("what came over is another key".to_owned())) }
+    }
+
+    fn sample(&self) -> Result<SecretBytes, Halt> {
+        let mut bytes = vec![0; SAMPLE_BYTES];
+        self.gateway.entropy.fill(&mut bytes).map_err(|error| Halt::Stop(error.into()))?;
+        Ok(SecretBytes::new(bytes))
+    }
+
+    /// Destroys the material of a version where it was before, once the backend that has it now has shown that it does.
+    pub(super) async fn clear(&self, version: &KeyVersion, former: &Former) -> Result<(), Halt> {
+        let place = |name: &str| self.gateway.backend(name).map_err(|error| Halt::Away(error.to_string()));
+        let (here, there) = (place(&version.key_ref.backend)?, place(&former.key_ref.backend)?);
+        if let Err(halt) = self.works(version, here.as_ref()).await {
+            return Err(match halt {
+                Halt::Stays(_, why) => Halt::Stays(StayReason::MaterialMissing, why),
+                other => other,
+            });
+        }
+        let identity = self.identity(version);
+        match there.destroy_key(self.call, BackendKey { identity, reference: &former.key_ref.reference }).await {
+            // Gone already is as good.
+            Ok(()) | Err(BackendError::KeyNotFound) => {}
+            Err(error) => {
+                return Err(match error.into() {
+                    Halt::Stays(_, why) => Halt::Stays(StayReason::NotDestroyed, why),
+                    other => other,
+                });
+            }
+        }
+        Ok(self.put(version, KeyVersion { former: None, ..version.clone() }).await?)
+    }
+
+    async fn works(&self, version: &KeyVersion, backend: &dyn CryptoBackend) -> Result<(), Halt> {
+        let identity = self.identity(version);
+        let key = BackendKey { identity, reference: &version.key_ref.reference };
+        if self.key.kind == KeyKind::Standard {
+            return Ok(backend.export_key(self.call, key).await.map(drop)?);
+        }
+        let sample = self.sample()?;
+        let aad = canonical_aad(&identity, backend.name(), &[]);
+        let there_and_back: BackendResult<SecretBytes> = async {
+            let wrapped = backend.wrap(self.call, key, &sample, &aad).await?;
+            backend.unwrap(self.call, key, &wrapped, &aad).await
+        }
+        .await;
+        if there_and_back?.expose() == sample.expose() {
+            return Ok(());
+        }
+        Err(Halt::Stays(StayReason::BackendFailed, "it does not open what it has wrapped".to_owned()))
+    }
+}

@@ -1,0 +1,177 @@
+//! A link to a token: what is true from one login to the next loss.
+//!
+//! A link has an epoch. Sessions and object handles belong to one link and are never used in another, because a module may
+//! give an old number to a new thing. Within a link no session of ours is closed, so that no session object (an unwrapped key)
+//! vanishes and the login stays; all are closed together when the link is given up.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use cryptoki::error::{Error as CkError, RvError};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo as SlotTokenInfo};
+use cryptoki::types::AuthPin;
+
+use crate::config::{Find, read_pin};
+use crate::conn::Conn;
+use crate::error::Failure;
+use crate::handles::{Grave, Identity, Known};
+use crate::lru::Lru;
+use crate::module::{Module, describe};
+use crate::pending::lock;
+use crate::pool::Inner;
+use crate::rv;
+
+pub(crate) struct Link {
+    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
+    pub(crate) slot: Slot,
+    serial: String,
+    pub(crate) login_required: bool,
+    /// The numbers of all sessions that were opened in it.
+    pub(crate) sessions: Mutex<HashSet<u64>>,
+    /// Sessions without a worker.
+    pub(crate) spare: Mutex<Vec<Session>>,
+    pub(crate) tokens: Mutex<Lru<Identity, Known>>,
+    pub(crate) unwrapped: Mutex<Lru<Identity, Known>>,
+    /// Session objects that nobody uses any more.
+    pub(crate) grave: Arc<Grave>,
+    /// Session objects that hang on a handle of somebody.
+    pub(crate) made: Arc<AtomicUsize>,
+}
+
+impl Link {
+    /// A session: one that is spare, or a new one.
+    pub(crate) fn session(&self, module: &Module) -> Result<Session, Failure> {
+        if let Some(session) = lock(&self.spare).pop() {
+            return Ok(session);
+        }
+        match module.context.open_rw_session_no_drop(self.slot) {
+            Ok(session) => {
+                lock(&self.sessions).insert(session.handle());
+                Ok(session)
+            }
+            Err(CkError::Pkcs11(RvError::SessionCount, _)) => Err(Failure::NoSession),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets the handles of these keys. They are not destroyed: their numbers may be another object's by now.
+    pub(crate) fn forget(&self, used: &[Identity]) {
+        for identity in used {
+            let token = lock(&self.tokens).remove(identity);
+            let unwrapped = lock(&self.unwrapped).remove(identity);
+            for known in [token, unwrapped].into_iter().flatten() {
+                known.is_gone();
+            }
+        }
+    }
+
+    /// Destroys the session objects that nobody uses any more. Never a token object, whatever has become of the number.
+    pub(crate) fn bury(&self, conn: &Conn<'_>) -> Result<(), Failure> {
+        if self.grave.is_empty() {
+            return Ok(());
+        }
+        for handle in self.grave.take() {
+            let is = conn.session()?.get_attributes(handle, &[AttributeType::Token]);
+            if matches!(is.as_deref(), Ok([Attribute::Token(false)])) {
+                let _ = conn.session()?.destroy_object(handle);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the token that the link was made to is still in its slot.
+    pub(crate) fn is_there(&self, module: &Module) -> Result<(), Failure> {
+        match module.context.get_token_info(self.slot) {
+            Ok(info) if info.serial_number().trim() == self.serial => Ok(()),
+            Ok(_) => Err(Failure::NoLink("another token is in its slot; put it back".to_owned())),
+            Err(error) => Err(Failure::NoLink(describe(&error.into()))),
+        }
+    }
+}
+
+/// Makes a link: finds the token, opens a session and logs in. The module is initialised.
+pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure> {
+    let module = &inner.module;
+    let generation = module.generation();
+    let Some((slot, info)) = find(module, &inner.config.find)? else { return Ok(None) };
+    let session = module.context.open_rw_session_no_drop(slot).map_err(Failure::from)?;
+    if info.login_required()
+        && let Err(failure) = login(inner, &session)
+    {
+        let _ = module.raw.close_session(session.handle());
+        return Err(failure);
+    }
+    Ok(Some(Link {
+        epoch,
+        generation,
+        slot,
+        serial: info.serial_number().trim().to_owned(),
+        login_required: info.login_required(),
+        sessions: Mutex::new(HashSet::from([session.handle()])),
+        spare: Mutex::new(vec![session]),
+        tokens: Mutex::new(Lru::new(inner.config.handles)),
+        unwrapped: Mutex::new(Lru::new(inner.config.unwrapped)),
+        grave: Arc::default(),
+        made: Arc::new(AtomicUsize::new(0)),
+    }))
+}
+
+fn find(module: &Module, find: &Find) -> Result<Option<(Slot, SlotTokenInfo)>, Failure> {
+    let mut found = None;
+    for slot in module.context.get_slots_with_token()? {
+        // A slot that cannot be read is another token's trouble, or this one's: then it is not found.
+        let Ok(info) = module.context.get_token_info(slot) else { continue };
+        let is = info.token_initialized()
+            && match find {
+                Find::Label(label) => info.label().trim() == label.trim(),
+                Find::Serial(serial) => info.serial_number().trim() == serial.trim(),
+            };
+        if is && found.replace((slot, info)).is_some() {
+            return Err(Failure::NoLink(format!("more than one token has {find}; name yours by its serial number")));
+        }
+    }
+    Ok(found)
+}
+
+/// Logs in, unless this PIN was refused before: a token locks after a few wrong PINs.
+fn login(inner: &Inner, session: &Session) -> Result<(), Failure> {
+    let pin = read_pin(&inner.config.pin, &*inner.around.environment).map_err(Failure::NoLink)?;
+    let digest = blake3::keyed_hash(&inner.pin_key, pin.expose().as_bytes());
+    if *lock(&inner.refused_pin) == Some(digest) {
+        return Err(Failure::NoLink(
+            "the token has refused this PIN before (CKR_PIN_INCORRECT); correct the PIN file. The gateway does not try the \
+             same PIN again, so that the token does not lock"
+                .to_owned(),
+        ));
+    }
+    // A box of exactly this length, so that no copy is left where a text grew. It wipes itself.
+    let secret = AuthPin::new(pin.expose().to_owned().into_boxed_str());
+    match session.login(UserType::User, Some(&secret)).map_err(Failure::from) {
+        Ok(()) | Err(Failure::Rv { rv: rv::USER_ALREADY_LOGGED_IN, .. }) => {
+            *lock(&inner.refused_pin) = None;
+            Ok(())
+        }
+        Err(failure) => {
+            if matches!(failure, Failure::Rv { rv: rv::PIN_INCORRECT | rv::PIN_LOCKED, .. }) {
+                *lock(&inner.refused_pin) = Some(digest);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// A count that goes down when it is dropped.
+pub(crate) struct Counted(pub(crate) Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An object's handle. Of one link, never kept beyond it.
+pub(crate) type Handle = ObjectHandle;

@@ -1,0 +1,412 @@
+//! A token's pool: worker threads with a session each, and a bounded queue.
+//!
+//! A worker serves one call at a time. When a call outstays its deadline its caller is answered; when it stays inside the
+//! module for longer than `hang` its worker is written off and replaced, up to a bound. One that comes back after all takes
+//! its place again if there is one, or ends.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use cryptoki::session::Session;
+
+use crate::breaker::{Breaker, Permit};
+use crate::config::{Surroundings, TokenConfig};
+use crate::conn::Conn;
+use crate::error::{Error, Failure};
+use crate::health::Counters;
+use crate::link::Link;
+use crate::module::Module;
+use crate::ops::learned::Learned;
+use crate::pending::{Answerable, Cell, Pending, lock};
+
+/// How often the warden looks while there is work.
+pub(crate) const TICK: Duration = Duration::from_millis(20);
+/// How long a worker that got no session lets the others work.
+const REST: Duration = Duration::from_secs(1);
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) deadline: Instant,
+    /// Generates RSA keys: may take long.
+    pub(crate) slow: bool,
+    /// No other call of this token at the same time.
+    pub(crate) alone: bool,
+    pub(crate) trial: bool,
+    /// Looks before it makes, so that it may be tried again after a vague failure. SoftHSM fails a making now and then with
+    /// CKR_GENERAL_ERROR when several threads make objects.
+    pub(crate) makes: bool,
+}
+
+impl How {
+    pub(crate) fn by(deadline: Instant) -> Self {
+        Self { deadline, slow: false, alone: false, trial: false, makes: false }
+    }
+}
+
+/// A call that waits or is worked on.
+pub(crate) trait Job: Send {
+    fn how(&self) -> How;
+    fn answer(&self) -> Arc<dyn Answerable>;
+    /// Works. What comes out is kept until it is delivered.
+    fn run(&mut self, conn: &Conn<'_>) -> Result<(), Failure>;
+    /// Answers. What the work holds is let go before, so that a caller who has the answer and drops the token is the last
+    /// that holds it, and stops it on a thread of its own.
+    fn answer_with(self: Box<Self>, outcome: Result<(), Error>);
+}
+
+pub(crate) struct Call<T, F> {
+    pub(crate) how: How,
+    pub(crate) cell: Arc<Cell<T>>,
+    pub(crate) work: F,
+    pub(crate) done: Option<T>,
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(&Conn<'_>) -> Result<T, Failure> + Send,
+{
+    fn how(&self) -> How {
+        self.how
+    }
+
+    fn answer(&self) -> Arc<dyn Answerable> {
+        self.cell.clone()
+    }
+
+    fn run(&mut self, conn: &Conn<'_>) -> Result<(), Failure> {
+        self.done = Some((self.work)(conn)?);
+        Ok(())
+    }
+
+    fn answer_with(self: Box<Self>, outcome: Result<(), Error>) {
+        let Self { cell, work, done, .. } = *self;
+        drop(work);
+        match (outcome, done) {
+            (Ok(()), Some(done)) => cell.put(Ok(done)),
+            (Ok(()), None) => cell.put(Err(Error::unavailable("the call did nothing; report it"))),
+            (Err(error), _) => cell.put(Err(error)),
+        };
+    }
+}
+
+/// A call inside the module, as the warden sees it.
+pub(crate) struct Running {
+    pub(crate) since: Instant,
+    pub(crate) how: How,
+    pub(crate) answer: Arc<dyn Answerable>,
+    pub(crate) lost: Arc<AtomicBool>,
+    /// Whether the caller has been told that it is late.
+    pub(crate) told: bool,
+    /// Whether it has been counted as a failure.
+    pub(crate) counted: bool,
+    /// Waits to be alone; is not inside the module.
+    pub(crate) parked: bool,
+    /// The number of its session, so that it is not closed under it.
+    pub(crate) session: Option<u64>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) queue: VecDeque<Box<dyn Job>>,
+    pub(crate) running: HashMap<u64, Running>,
+    pub(crate) live: usize,
+    /// Written off and not come back.
+    pub(crate) lost: usize,
+    /// The sessions of those.
+    pub(crate) lost_sessions: HashSet<u64>,
+    workers: u64,
+    /// The worker that is alone.
+    pub(crate) alone: Option<u64>,
+    /// How many wait to be alone.
+    pub(crate) waiting: usize,
+    pub(crate) link: Option<Arc<Link>>,
+    /// Links that were given up, whose sessions are to be closed.
+    pub(crate) given_up: Vec<Arc<Link>>,
+    pub(crate) epoch: u64,
+    pub(crate) closing: bool,
+    /// All threads of the token, to wait for their end.
+    pub(crate) joins: Vec<JoinHandle<()>>,
+    pub(crate) warden_sleeps: bool,
+}
+
+/// What all threads of a token share.
+pub(crate) struct Inner {
+    pub(crate) config: TokenConfig,
+    pub(crate) around: Surroundings,
+    pub(crate) module: Arc<Module>,
+    /// The token's number on its module.
+    pub(crate) number: u64,
+    pub(crate) state: Mutex<State>,
+    /// There is work, or none will come.
+    pub(crate) work: Condvar,
+    /// Somebody left the module.
+    pub(crate) left: Condvar,
+    /// For the warden.
+    pub(crate) wake: Condvar,
+    /// Our own threads. Not under the state's lock: asked when a call is dropped, wherever that is.
+    pub(crate) threads: Mutex<HashSet<ThreadId>>,
+    pub(crate) breaker: Mutex<Breaker>,
+    pub(crate) counters: Counters,
+    pub(crate) last_error: Mutex<Option<crate::health::LastError>>,
+    pub(crate) pin_key: [u8; 32],
+    pub(crate) refused_pin: Mutex<Option<blake3::Hash>>,
+    /// The ids of keys that are being made.
+    pub(crate) making: Mutex<HashSet<Vec<u8>>>,
+    pub(crate) learned: Learned,
+    /// For session objects.
+    pub(crate) numbers: AtomicU64,
+}
+
+/// A worker, on its own thread.
+pub(crate) struct Seat {
+    pub(crate) id: u64,
+    pub(crate) lost: Arc<AtomicBool>,
+    pub(crate) session: Option<(Arc<Link>, Session)>,
+    pub(crate) rests_until: Option<Instant>,
+}
+
+impl Seat {
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+}
+
+impl Inner {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn now(&self) -> keygate_core::clock::Timestamp {
+        self.around.clock.now()
+    }
+
+    /// Asks for a call, at the end of the queue.
+    pub(crate) fn submit<T, F>(self: &Arc<Self>, mut how: How, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Conn<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        match lock(&self.breaker).admit(self.now()) {
+            Permit::Normal => {}
+            Permit::Trial => how.trial = true,
+            Permit::Refused(left) => return Pending::ready(Err(self.refused(left))),
+        }
+        let cell = Cell::new();
+        let pending = Pending::new(cell.clone(), how.deadline);
+        let job = Box::new(Call { how, cell, work, done: None });
+        match self.enqueue(job) {
+            Ok(()) => pending,
+            Err(error) => {
+                if how.trial {
+                    lock(&self.breaker).no_trial(self.now());
+                }
+                Pending::ready(Err(error))
+            }
+        }
+    }
+
+    fn refused(&self, left: Duration) -> Error {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        let last = lock(&self.last_error).as_ref().map_or_else(String::new, |last| format!(": {}", last.what));
+        Error::Unavailable {
+            detail: format!("the token failed too often in a row and is given a rest{last}"),
+            retry_after: Some(left.max(Duration::from_millis(10))),
+        }
+    }
+
+    pub(crate) fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(Error::unavailable("the gateway is stopping"));
+        }
+        if state.live == 0 {
+            let detail = "every session hangs inside the module; look at the device, then restart the gateway";
+            return Err(Error::Unavailable { detail: detail.to_owned(), retry_after: Some(self.config.hang) });
+        }
+        let idle = state.live.saturating_sub(state.running.len());
+        if state.queue.len() >= self.config.queue + idle {
+            self.counters.busy.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::Busy { retry_after: Some(self.wait_of(state.queue.len(), state.live)) });
+        }
+        state.queue.push_back(job);
+        let wake = std::mem::take(&mut state.warden_sleeps);
+        drop(state);
+        // A worker that is busy looks by itself when it is done; a signal costs a system call.
+        if idle > 0 {
+            self.work.notify_one();
+        }
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// How long a queue of this length takes: 10 milliseconds to 10 seconds.
+    fn wait_of(&self, queue: usize, live: usize) -> Duration {
+        let each = self.counters.average_us.load(Ordering::Relaxed);
+        let turns = (queue / live.max(1) + 1) as u64;
+        Duration::from_micros(each.saturating_mul(turns)).clamp(TICK / 2, Duration::from_secs(10))
+    }
+
+    /// The next call for a worker. None when it should end.
+    fn next(&self, seat: &mut Seat) -> Option<Box<dyn Job>> {
+        let mut state = self.lock();
+        loop {
+            if state.closing {
+                return None;
+            }
+            let rest = seat.rests_until.map(|until| until.saturating_duration_since(Instant::now()));
+            let rest = rest.filter(|left| !left.is_zero());
+            if rest.is_none() {
+                seat.rests_until = None;
+            }
+            if rest.is_none() && state.alone.is_none() && state.waiting == 0 {
+                while let Some(job) = state.queue.pop_front() {
+                    if job.answer().is_over() {
+                        if job.how().trial {
+                            lock(&self.breaker).no_trial(self.now());
+                        }
+                        continue;
+                    }
+                    let answer = job.answer();
+                    answer.begun();
+                    let running = Running {
+                        since: Instant::now(),
+                        how: job.how(),
+                        answer,
+                        lost: seat.lost.clone(),
+                        told: false,
+                        counted: false,
+                        parked: false,
+                        session: seat.session.as_ref().map(|(_, session)| session.handle()),
+                    };
+                    state.running.insert(seat.id, running);
+                    return Some(job);
+                }
+            }
+            state = match rest {
+                Some(left) => self.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// A call is over. Says whether the worker goes on.
+    fn finish(&self, seat: &mut Seat, job: Box<dyn Job>, outcome: Result<(), Failure>) -> bool {
+        let mut state = self.lock();
+        let Some(running) = state.running.remove(&seat.id) else {
+            return self.come_back(seat, state);
+        };
+        if state.alone == Some(seat.id) {
+            state.alone = None;
+            self.work.notify_all();
+        }
+        if matches!(outcome, Err(Failure::NoSession)) && !state.closing {
+            let others = state.link.as_ref().is_some_and(|link| !lock(&link.sessions).is_empty());
+            seat.rests_until = Some(Instant::now() + REST);
+            if others {
+                state.queue.push_front(job);
+                drop(state);
+                self.counters.no_session.fetch_add(1, Ordering::Relaxed);
+                self.work.notify_one();
+                self.left.notify_all();
+                return true;
+            }
+        }
+        let wake = state.waiting > 0 || state.closing;
+        drop(state);
+        if wake {
+            self.left.notify_all();
+        }
+        self.account(&running, &outcome);
+        job.answer_with(outcome.map_err(|failure| self.tell(failure)));
+        true
+    }
+
+    /// A worker that was written off is back. It takes a place that is free, or ends.
+    fn come_back(&self, seat: &mut Seat, mut state: MutexGuard<'_, State>) -> bool {
+        state.lost = state.lost.saturating_sub(1);
+        self.counters.came_back.fetch_add(1, Ordering::Relaxed);
+        if let Some((link, session)) = seat.session.take() {
+            state.lost_sessions.remove(&session.handle());
+            // The operation that it hung in may be open still: nobody uses the session again while the link lasts.
+            drop((link, session));
+        }
+        let stays = state.live < self.config.sessions && !state.closing;
+        if stays {
+            state.live += 1;
+            seat.lost = Arc::default();
+        }
+        drop(state);
+        self.left.notify_all();
+        stays
+    }
+
+    /// Starts a worker. The caller has counted it as live.
+    pub(crate) fn hire(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        state.workers += 1;
+        let id = state.workers;
+        let inner = self.clone();
+        let name = format!("pkcs11-{}-{id}", self.config.name.chars().take(32).collect::<String>());
+        let join = std::thread::Builder::new().name(name).spawn(move || {
+            lock(&inner.threads).insert(std::thread::current().id());
+            let mut seat = Seat { id, lost: Arc::default(), session: None, rests_until: None };
+            while let Some(mut job) = inner.next(&mut seat) {
+                let outcome = inner.serve(&mut seat, &mut *job);
+                if !inner.finish(&mut seat, job, outcome) {
+                    return;
+                }
+            }
+            inner.lock().live -= 1;
+            inner.left.notify_all();
+        })?;
+        state.joins.push(join);
+        Ok(())
+    }
+
+    /// Waits until no other worker is inside the module, and keeps it so until the call is over or `together` is called.
+    /// False when it was so already.
+    pub(crate) fn alone(&self, seat: &Seat) -> Result<bool, Failure> {
+        let mut state = self.lock();
+        if state.alone == Some(seat.id) {
+            return Ok(false);
+        }
+        state.waiting += 1;
+        if let Some(running) = state.running.get_mut(&seat.id) {
+            running.parked = true;
+        }
+        loop {
+            let others = state.running.iter().any(|(id, running)| *id != seat.id && !running.parked);
+            if (state.alone.is_none() && !others) || seat.is_lost() {
+                break;
+            }
+            state = self.left.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.waiting -= 1;
+        if seat.is_lost() {
+            return Err(Failure::WrittenOff);
+        }
+        state.alone = Some(seat.id);
+        if let Some(running) = state.running.get_mut(&seat.id) {
+            running.parked = false;
+            running.since = Instant::now();
+        }
+        Ok(true)
+    }
+
+    /// Ends what `alone` began.
+    pub(crate) fn together(&self, seat: &Seat) {
+        let mut state = self.lock();
+        if state.alone == Some(seat.id) {
+            state.alone = None;
+        }
+        drop(state);
+        self.work.notify_all();
+        self.left.notify_all();
+    }
+}

@@ -1,0 +1,125 @@
+//! Many threads at once, and the bounds of what is kept.
+
+mod lab;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use cryptoki::context::Pkcs11;
+use keygate_pkcs11::{Error, Wrapping};
+use lab::{Lab, aes, make, open, seal, secret, session_aes, softhsm, soon};
+
+#[test]
+fn eight_threads_make_use_and_destroy_keys_at_the_same_time() {
+    let lab = Lab::new();
+    let mut config = lab.config();
+    config.unwrapped = 16;
+    let token = lab.start(config);
+    let kek = make(&token, b"kek");
+    std::thread::scope(|scope| {
+        for thread in 0..8_u8 {
+            let (token, kek) = (&token, &kek);
+            scope.spawn(move || {
+                let id = [b'k', thread];
+                let key = make(token, &id);
+                for round in 0..100_u8 {
+                    let text = [thread, round];
+                    let sealed = seal(&key, &text).wait().unwrap();
+                    assert_eq!(open(&key, &sealed).unwrap(), text);
+                    let fresh = loop {
+                        match token.generate_key(&session_aes(true), 256, soon()).wait() {
+                            Err(Error::Busy { .. }) => std::thread::yield_now(),
+                            made => break made.unwrap(),
+                        }
+                    };
+                    let wrapped = kek.wrap_key(Wrapping::AesKeyWrap, &fresh, soon()).wait().unwrap();
+                    let back =
+                        kek.unwrap_key(Wrapping::AesKeyWrap, wrapped, &session_aes(false), soon()).wait().unwrap();
+                    let sealed = seal(&fresh, &text).wait().unwrap();
+                    assert_eq!(open(&back, &sealed).unwrap(), text);
+                }
+                token.destroy_key(&id, soon()).wait().unwrap();
+            });
+        }
+    });
+    let health = token.health();
+    assert!(health.is_ready() && health.unwrapped <= 16 && health.in_use == 0, "{health:?}");
+    assert_eq!((token.counts().failures, token.counts().links), (0, 1));
+}
+
+#[test]
+fn session_objects_are_destroyed_when_they_are_driven_out_and_unwrapped_again_when_used() {
+    let lab = Lab::new();
+    let mut config = lab.config();
+    (config.unwrapped, config.sessions) = (4, 1);
+    let token = lab.start(config);
+    let kek = make(&token, b"kek");
+    let mut keys = Vec::new();
+    for n in 0..12_u8 {
+        let key = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
+        let wrapped = kek.wrap_key(Wrapping::AesKeyWrap, &key, soon()).wait().unwrap();
+        let back = kek.unwrap_key(Wrapping::AesKeyWrap, wrapped, &session_aes(false), soon()).wait().unwrap();
+        keys.push((back, seal(&key, &[n]).wait().unwrap()));
+    }
+    for _ in 0..3 {
+        for (n, (key, sealed)) in keys.iter().enumerate() {
+            assert_eq!(open(key, sealed).unwrap(), [n as u8]);
+        }
+    }
+    // The next call buries what the last drove out.
+    token.connect(soon()).wait().unwrap();
+    let (_module, session) = lab.somebody();
+    let objects = session.find_objects(&[]).unwrap().len();
+    assert_eq!(objects, 1 + 4, "the wrapping key and as many as are kept");
+    assert_eq!(token.health().unwrapped, 4);
+    // As many generated ones as unwrapped ones may live; they die with their handles.
+    let made: Vec<_> = (0..4).map(|_| token.generate_key(&session_aes(false), 256, soon()).wait().unwrap()).collect();
+    let more = token.generate_key(&session_aes(false), 256, soon()).wait();
+    assert!(matches!(more, Err(Error::Busy { .. })), "{more:?}");
+    drop(made);
+    token.connect(soon()).wait().unwrap();
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 5);
+}
+
+#[test]
+fn under_load_the_module_is_finalised_again_and_again_and_no_call_gets_a_wrong_answer() {
+    let lab = Lab::new();
+    let mut config = lab.config();
+    config.breaker.failures = 1_000;
+    let token = lab.start(config);
+    let keys: Vec<_> =
+        (0..4_u8).map(|n| token.import_key(&aes(&[n]), secret(&[n; 32]), soon()).wait().unwrap()).collect();
+    let sealed: Vec<_> = keys.iter().map(|key| seal(key, b"text").wait().unwrap()).collect();
+    let (done, served) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let (keys, sealed, done, served) = (&keys, &sealed, &done, &served);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    match open(&keys[n], &sealed[n]) {
+                        Ok(text) => {
+                            assert_eq!(text, b"text");
+                            served.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(Error::Unavailable { .. } | Error::Rejected(_) | Error::NotFound) => {}
+                        Err(other) => panic!("{other:?}"),
+                    }
+                    let wrong = open(&keys[(n + 1) % 4], &sealed[n]);
+                    assert!(wrong.is_err(), "another key opened it");
+                }
+            });
+        }
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        while std::time::Instant::now() < until {
+            let before = served.load(Ordering::Relaxed);
+            // Logging out is what somebody else can do without pulling the rug from under a running call: SoftHSM itself does
+            // not survive C_Finalize under a call.
+            let (_module, session) = lab.somebody();
+            let _ = session.logout();
+            lab::until("served again", || served.load(Ordering::Relaxed) > before + 20);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    Pkcs11::new(softhsm()).unwrap().finalize().unwrap();
+    assert_eq!(open(&keys[0], &sealed[0]).unwrap(), b"text");
+    assert!(token.counts().links > 5, "{:?}", token.counts());
+}
