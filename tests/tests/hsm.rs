@@ -13,6 +13,7 @@ use keygate_tests::backends::{self, standard_client};
 use keygate_tests::configured::{Place, builtin, component, entry};
 use keygate_tests::gateway::{Client, create_body, program, reply};
 use keygate_tests::softhsm::{PIN, SETTINGS, SoftHsm};
+use keygate_tests::softokn::{self, Softokn};
 use serde_json::{Value, json};
 
 /// No secrets: a backend on a token needs none.
@@ -53,21 +54,18 @@ fn process_hsm() -> &'static SoftHsm {
     })
 }
 
-/// Loads the plugin on the token of this label and runs the suite. Loading includes the loader's own proof.
-fn the_suite_passes(keep: &str) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (hsm, modules) = (process_hsm(), Modules::new());
+/// Loads the plugin with these settings on a token and runs the suite. Loading includes the loader's own proof.
+fn the_suite_passes(config: TokenConfig, settings: Value) {
+    let modules = Modules::new();
     let around = Surroundings {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),
         environment: Arc::new(|_: &str| None),
     };
-    let find = Find::Label(keep.to_owned());
-    let config = TokenConfig::new("hsm", SoftHsm::module(), find, PinSource::File(hsm.pin()));
     let token = Token::start(config, &modules, around).unwrap();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     tokio.block_on(async {
-        let runtime = loaded(keep, &token).await;
+        let runtime = loaded(settings, &token).await;
         let backend = runtime.backends().backend("backend").unwrap();
         backends::run_all(backend.as_ref()).await;
         backends::imports_under_a_token(backend.as_ref(), standard_client()).await;
@@ -80,7 +78,7 @@ fn the_suite_passes(keep: &str) {
     token.stop();
 }
 
-async fn loaded(keep: &str, token: &Token) -> Runtime {
+async fn loaded(settings: Value, token: &Token) -> Runtime {
     let services = HostServices {
         secrets: Arc::new(Nothing),
         tokens: Arc::new(One(token.clone())),
@@ -91,7 +89,7 @@ async fn loaded(keep: &str, token: &Token) -> Runtime {
     let entry = json!({
         "name": "plugin", "file": component("softhsm.wasm"), "world": "hsm-backend",
         "grants": {"log": true, "pkcs11": ["hsm"]}, "limits": {"deadline": "10s"},
-        "settings": {"token": "hsm", "keep": keep, "wrap": "aes-key-wrap-pad", "import_keys": "sandbox"},
+        "settings": settings,
     });
     let manifest = Manifest {
         plugins: vec![PluginManifest::parse(&entry, Path::new("/")).unwrap()],
@@ -103,14 +101,44 @@ async fn loaded(keep: &str, token: &Token) -> Runtime {
     runtime
 }
 
+fn the_suite_passes_on_softhsm(keep: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let find = Find::Label(keep.to_owned());
+    let config = TokenConfig::new("hsm", SoftHsm::module(), find, PinSource::File(process_hsm().pin()));
+    let settings = json!({"token": "hsm", "keep": keep, "wrap": "aes-key-wrap-pad", "import_keys": "sandbox"});
+    the_suite_passes(config, settings);
+}
+
 #[test]
 fn the_suite_passes_with_wrapped_keys() {
-    the_suite_passes("wrapped");
+    the_suite_passes_on_softhsm("wrapped");
 }
 
 #[test]
 fn the_suite_passes_with_keys_in_the_token() {
-    the_suite_passes("token");
+    the_suite_passes_on_softhsm("token");
+}
+
+/// Not another line of code for another module: settings.
+fn the_suite_passes_on_softokn(keep: &str, import_keys: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = tempfile::tempdir().unwrap();
+    let softokn = Softokn::new(directory.path());
+    let find = Find::Label(softokn::LABEL.to_owned());
+    let mut config = TokenConfig::new("hsm", Softokn::module(), find, PinSource::File(softokn.pin()));
+    config.module_parameters = Some(softokn.parameters());
+    let settings = json!({"token": "hsm", "keep": keep, "wrap": "aes-key-wrap-kwp", "import_keys": import_keys});
+    the_suite_passes(config, settings);
+}
+
+#[test]
+fn the_suite_passes_on_another_module_with_wrapped_keys() {
+    the_suite_passes_on_softokn("wrapped", "wrapped");
+}
+
+#[test]
+fn the_suite_passes_on_another_module_with_keys_in_the_token() {
+    the_suite_passes_on_softokn("token", "token");
 }
 
 /// A gateway's directory with a token and the plugin on it.

@@ -146,7 +146,10 @@ mod tests {
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--config", "x"]).is_err());
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--backend", "softhsm", "--keep", "token"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--backend", "hardhsm"]).is_err());
-        assert!(Cli::try_parse_from(["keygate", "serve", "--backend", "softhsm"]).is_err(), "--backend is for dev mode");
+        assert!(
+            Cli::try_parse_from(["keygate", "serve", "--backend", "softhsm"]).is_err(),
+            "--backend is for dev mode"
+        );
         assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());
         let explain = |more: &[&str]| Cli::try_parse_from([&["keygate", "policy", "explain"], more].concat());

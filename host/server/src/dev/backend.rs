@@ -297,6 +297,8 @@ mod tests {
     #[test]
     fn a_module_that_is_not_there_is_told_with_what_to_install() {
         let problem = find_module(Some(Path::new("/nowhere/libsofthsm2.so"))).unwrap_err();
-        assert!(problem.problem.contains("/nowhere/libsofthsm2.so") && problem.mend.contains("apt-get install softhsm2"));
+        assert!(
+            problem.problem.contains("/nowhere/libsofthsm2.so") && problem.mend.contains("apt-get install softhsm2")
+        );
     }
 }
