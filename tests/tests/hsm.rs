@@ -170,6 +170,40 @@ async fn act(client: &Client, id: &str, action: &str, body: Value) -> Value {
     answer.body
 }
 
+/// Who has the PIN can use the gateway's keys, and cannot have one: not its value, and not wrapped by a key of their own.
+fn no_value_comes_out(hsm: &SoftHsm, objects: &str) {
+    let tool = |arguments: &[&str]| {
+        let output = hsm.tool(&[&["--token-label", "keygate", "--login", "--pin", PIN], arguments].concat());
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().join("wrapped");
+    let wrap = |id: &str| {
+        let file = out.to_str().unwrap();
+        let what =
+            ["--wrap", "--mechanism", "AES-KEY-WRAP", "--id", "f1", "--application-id", id, "--output-file", file];
+        tool(&what)
+    };
+    for (id, more) in [("f1", "--usage-wrap"), ("f2", "--extractable")] {
+        let (made, text) = tool(&["--keygen", "--key-type", "AES:32", "--id", id, more]);
+        assert!(made, "{text}");
+    }
+    let (wrapped, text) = wrap("f2");
+    assert!(wrapped && out.exists(), "a key that may leave does, by the same command: {text}");
+    let ids: Vec<_> = objects.lines().filter_map(|line| line.trim().strip_prefix("ID:")).map(str::trim).collect();
+    assert!(ids.len() >= 2, "{objects}");
+    for id in ids {
+        let (read, text) = tool(&["--read-object", "--type", "secrkey", "--id", id]);
+        assert!(!read && text.contains("CKR_ATTRIBUTE_SENSITIVE"), "{id}: {text}");
+        let (wrapped, text) = wrap(id);
+        assert!(!wrapped && text.contains("CKR_KEY_UNEXTRACTABLE"), "{id}: {text}");
+    }
+    for id in ["f1", "f2"] {
+        let (gone, text) = tool(&["--delete-object", "--type", "secrkey", "--id", id]);
+        assert!(gone, "{text}");
+    }
+}
+
 /// From a key to a wrapped key, through rotation and a restart, to the end of the key.
 async fn a_life_through_http(keep: &str) {
     let hsm = SoftHsm::new(&["keygate"]);
@@ -200,6 +234,8 @@ async fn a_life_through_http(keep: &str) {
     assert_eq!(keys, if keep == "token" { 3 } else { 2 }, "{objects}");
     let guarded = "Access:     sensitive, always sensitive, never extractable, local\n";
     assert_eq!(objects.matches(guarded).count(), keys, "{objects}");
+
+    no_value_comes_out(&hsm, &objects);
 
     let gateway = start(&hsm, &place).await;
     let ann = gateway.client_with(&place.api_key, 0).await;
