@@ -10,6 +10,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::keeping::Keeping;
+
 /// How long a gateway may take to start. Compiling the plugins for the first time takes most of it: minutes, where interpreters are
 /// among them and other work goes on. One that cannot start ends at once, so nothing waits for this in vain.
 const START: Duration = Duration::from_secs(600);
@@ -66,9 +68,23 @@ impl Gateway {
         Self::launch(data, environment, arguments, Some(directory)).await
     }
 
+    /// Starts one that keeps its keys in this, with more environment variables.
+    pub async fn start_on(keeping: Keeping, environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let arguments = keeping.arguments(directory.path());
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let data = directory.path().join("data");
+        Self::launch(data, environment, &arguments, Some(directory)).await
+    }
+
     /// Starts one on a directory that was there before.
     pub async fn start_in(data: &Path) -> Self {
-        Self::launch(data.to_owned(), &[], &[], None).await
+        Self::start_in_with(data, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub async fn start_in_with(data: &Path, arguments: &[&str]) -> Self {
+        Self::launch(data.to_owned(), &[], arguments, None).await
     }
 
     /// Starts one from a configuration, as an operator does. There are no dev identities. Its log is beside the configuration.

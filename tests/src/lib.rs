@@ -8,9 +8,12 @@ pub mod configured;
 pub mod described;
 pub mod gateway;
 pub mod golden;
+pub mod keeping;
 pub mod moving;
 pub mod softhsm;
+pub mod softokn;
 pub mod table;
 pub mod transcript;
 
 pub use gateway::{Client, Gateway};
+pub use keeping::Keeping;

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use keygate_tests::Gateway;
 use keygate_tests::clients::{expect_parts, node_modules, python, run, script};
+use keygate_tests::{Gateway, Keeping};
 
 /// Runs a Python script on a new gateway, in which so many parts must go well.
 async fn by_python(name: &str, parts: usize) {
@@ -14,6 +14,27 @@ async fn by_python(name: &str, parts: usize) {
 #[tokio::test]
 async fn the_python_sdk_makes_the_whole_journey() {
     by_python("journey.py", 4).await;
+}
+
+/// The same journey, whatever keeps the keys.
+async fn journey_on(keeping: Keeping) {
+    let gateway = Gateway::start_on(keeping, &[]).await;
+    expect_parts(&run(&gateway, Command::new(python()).arg(script("journey.py"))), 4);
+}
+
+#[tokio::test]
+async fn the_python_sdk_makes_the_whole_journey_with_keys_in_a_token() {
+    journey_on(Keeping::Token).await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_makes_the_whole_journey_with_keys_wrapped_by_a_token() {
+    journey_on(Keeping::Wrapped).await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_makes_the_whole_journey_on_another_module() {
+    journey_on(Keeping::OtherModule).await;
 }
 
 #[tokio::test]

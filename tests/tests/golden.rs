@@ -1,10 +1,10 @@
-//! Every folder under `tests/golden` on a gateway of its own group.
+//! Every folder under `tests/golden` on a gateway of its own group, for each backend: what clients see is the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keygate_tests::{Gateway, golden};
+use keygate_tests::{Gateway, Keeping, golden};
 use tokio::sync::Semaphore;
 
 /// How many gateways run at the same time: each of them compiles its plugins first.
@@ -47,24 +47,30 @@ async fn left_behind(gateway: &Gateway, case: &Path) -> Option<String> {
     }
 }
 
-#[tokio::test]
-async fn every_exchange_comes_out_as_written() {
+/// What tells of the configuration, and so of a backend by its name: written for the default.
+const CONFIGURATION: [&str; 2] = ["shapes/health", "reload/over-http"];
+
+async fn every_exchange_comes_out_as_written(keeping: Keeping) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let only = std::env::var("KEYGATE_GOLDEN").unwrap_or_default();
     let mut groups = tokio::task::JoinSet::new();
     let turn = Arc::new(Semaphore::new(AT_ONCE));
     let mut cases = 0;
+    // What was compiled for one gateway serves all of them.
+    let compiled = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let is_run = |case: &Path| keeping == Keeping::Software || !CONFIGURATION.iter().any(|of| case.ends_with(of));
     for group in folders(&root) {
         let selected: Vec<_> =
-            folders(&group).into_iter().filter(|case| case.to_string_lossy().contains(&only)).collect();
+            folders(&group).into_iter().filter(|case| case.to_string_lossy().contains(&only) && is_run(case)).collect();
         if selected.is_empty() {
             continue;
         }
         cases += selected.len();
-        let turn = Arc::clone(&turn);
+        let (turn, compiled) = (Arc::clone(&turn), Arc::clone(&compiled));
         groups.spawn(async move {
             let _turn = turn.acquire_owned().await.expect("the semaphore is open");
-            let gateway = Gateway::start_with(environment(&group), &[]).await;
+            let cache = [("KEYGATE__RUNTIME__CACHE_DIR", compiled.path().to_str().expect("a text"))];
+            let gateway = Gateway::start_on(keeping, &[environment(&group), &cache].concat()).await;
             let mut problems = Vec::new();
             for case in selected {
                 problems.extend(golden::run(&gateway, &case).await);
@@ -79,4 +85,24 @@ async fn every_exchange_comes_out_as_written() {
     let problems: Vec<_> = groups.join_all().await.into_iter().flatten().collect();
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
     assert!(cases >= 190 || !only.is_empty(), "only {cases} cases were found in {}", root.display());
+}
+
+#[tokio::test]
+async fn every_exchange_comes_out_as_written_on_the_software_backend() {
+    every_exchange_comes_out_as_written(Keeping::Software).await;
+}
+
+#[tokio::test]
+async fn every_exchange_comes_out_as_written_with_keys_in_a_token() {
+    every_exchange_comes_out_as_written(Keeping::Token).await;
+}
+
+#[tokio::test]
+async fn every_exchange_comes_out_as_written_with_keys_wrapped_by_a_token() {
+    every_exchange_comes_out_as_written(Keeping::Wrapped).await;
+}
+
+#[tokio::test]
+async fn every_exchange_comes_out_as_written_on_another_module() {
+    every_exchange_comes_out_as_written(Keeping::OtherModule).await;
 }

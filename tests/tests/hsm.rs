@@ -13,6 +13,7 @@ use keygate_tests::backends::{self, standard_client};
 use keygate_tests::configured::{Place, builtin, component, entry};
 use keygate_tests::gateway::{Client, create_body, program, reply};
 use keygate_tests::softhsm::{PIN, SETTINGS, SoftHsm};
+use keygate_tests::softokn::{self, Softokn};
 use serde_json::{Value, json};
 
 /// No secrets: a backend on a token needs none.
@@ -53,21 +54,18 @@ fn process_hsm() -> &'static SoftHsm {
     })
 }
 
-/// Loads the plugin on the token of this label and runs the suite. Loading includes the loader's own proof.
-fn the_suite_passes(keep: &str) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (hsm, modules) = (process_hsm(), Modules::new());
+/// Loads the plugin with these settings on a token and runs the suite. Loading includes the loader's own proof.
+fn the_suite_passes(config: TokenConfig, settings: Value) {
+    let modules = Modules::new();
     let around = Surroundings {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),
         environment: Arc::new(|_: &str| None),
     };
-    let find = Find::Label(keep.to_owned());
-    let config = TokenConfig::new("hsm", SoftHsm::module(), find, PinSource::File(hsm.pin()));
     let token = Token::start(config, &modules, around).unwrap();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     tokio.block_on(async {
-        let runtime = loaded(keep, &token).await;
+        let runtime = loaded(settings, &token).await;
         let backend = runtime.backends().backend("backend").unwrap();
         backends::run_all(backend.as_ref()).await;
         backends::imports_under_a_token(backend.as_ref(), standard_client()).await;
@@ -80,7 +78,7 @@ fn the_suite_passes(keep: &str) {
     token.stop();
 }
 
-async fn loaded(keep: &str, token: &Token) -> Runtime {
+async fn loaded(settings: Value, token: &Token) -> Runtime {
     let services = HostServices {
         secrets: Arc::new(Nothing),
         tokens: Arc::new(One(token.clone())),
@@ -91,7 +89,7 @@ async fn loaded(keep: &str, token: &Token) -> Runtime {
     let entry = json!({
         "name": "plugin", "file": component("softhsm.wasm"), "world": "hsm-backend",
         "grants": {"log": true, "pkcs11": ["hsm"]}, "limits": {"deadline": "10s"},
-        "settings": {"token": "hsm", "keep": keep, "wrap": "aes-key-wrap-pad", "import_keys": "sandbox"},
+        "settings": settings,
     });
     let manifest = Manifest {
         plugins: vec![PluginManifest::parse(&entry, Path::new("/")).unwrap()],
@@ -103,14 +101,44 @@ async fn loaded(keep: &str, token: &Token) -> Runtime {
     runtime
 }
 
+fn the_suite_passes_on_softhsm(keep: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let find = Find::Label(keep.to_owned());
+    let config = TokenConfig::new("hsm", SoftHsm::module(), find, PinSource::File(process_hsm().pin()));
+    let settings = json!({"token": "hsm", "keep": keep, "wrap": "aes-key-wrap-pad", "import_keys": "sandbox"});
+    the_suite_passes(config, settings);
+}
+
 #[test]
 fn the_suite_passes_with_wrapped_keys() {
-    the_suite_passes("wrapped");
+    the_suite_passes_on_softhsm("wrapped");
 }
 
 #[test]
 fn the_suite_passes_with_keys_in_the_token() {
-    the_suite_passes("token");
+    the_suite_passes_on_softhsm("token");
+}
+
+/// Not another line of code for another module: settings.
+fn the_suite_passes_on_softokn(keep: &str, import_keys: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = tempfile::tempdir().unwrap();
+    let softokn = Softokn::new(directory.path());
+    let find = Find::Label(softokn::LABEL.to_owned());
+    let mut config = TokenConfig::new("hsm", Softokn::module(), find, PinSource::File(softokn.pin()));
+    config.module_parameters = Some(softokn.parameters());
+    let settings = json!({"token": "hsm", "keep": keep, "wrap": "aes-key-wrap-kwp", "import_keys": import_keys});
+    the_suite_passes(config, settings);
+}
+
+#[test]
+fn the_suite_passes_on_another_module_with_wrapped_keys() {
+    the_suite_passes_on_softokn("wrapped", "wrapped");
+}
+
+#[test]
+fn the_suite_passes_on_another_module_with_keys_in_the_token() {
+    the_suite_passes_on_softokn("token", "token");
 }
 
 /// A gateway's directory with a token and the plugin on it.
@@ -142,6 +170,40 @@ async fn act(client: &Client, id: &str, action: &str, body: Value) -> Value {
     answer.body
 }
 
+/// Who has the PIN can use the gateway's keys, and cannot have one: not its value, and not wrapped by a key of their own.
+fn no_value_comes_out(hsm: &SoftHsm, objects: &str) {
+    let tool = |arguments: &[&str]| {
+        let output = hsm.tool(&[&["--token-label", "keygate", "--login", "--pin", PIN], arguments].concat());
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().join("wrapped");
+    let wrap = |id: &str| {
+        let file = out.to_str().unwrap();
+        let what =
+            ["--wrap", "--mechanism", "AES-KEY-WRAP", "--id", "f1", "--application-id", id, "--output-file", file];
+        tool(&what)
+    };
+    for (id, more) in [("f1", "--usage-wrap"), ("f2", "--extractable")] {
+        let (made, text) = tool(&["--keygen", "--key-type", "AES:32", "--id", id, more]);
+        assert!(made, "{text}");
+    }
+    let (wrapped, text) = wrap("f2");
+    assert!(wrapped && out.exists(), "a key that may leave does, by the same command: {text}");
+    let ids: Vec<_> = objects.lines().filter_map(|line| line.trim().strip_prefix("ID:")).map(str::trim).collect();
+    assert!(ids.len() >= 2, "{objects}");
+    for id in ids {
+        let (read, text) = tool(&["--read-object", "--type", "secrkey", "--id", id]);
+        assert!(!read && text.contains("CKR_ATTRIBUTE_SENSITIVE"), "{id}: {text}");
+        let (wrapped, text) = wrap(id);
+        assert!(!wrapped && text.contains("CKR_KEY_UNEXTRACTABLE"), "{id}: {text}");
+    }
+    for id in ["f1", "f2"] {
+        let (gone, text) = tool(&["--delete-object", "--type", "secrkey", "--id", id]);
+        assert!(gone, "{text}");
+    }
+}
+
 /// From a key to a wrapped key, through rotation and a restart, to the end of the key.
 async fn a_life_through_http(keep: &str) {
     let hsm = SoftHsm::new(&["keygate"]);
@@ -170,8 +232,10 @@ async fn a_life_through_http(keep: &str) {
     let keys = objects.matches("Secret Key Object").count();
     // The plugin's own two (one, if no key is ever wrapped), and each version of the root key.
     assert_eq!(keys, if keep == "token" { 3 } else { 2 }, "{objects}");
-    assert_eq!(objects.matches("sensitive").count(), keys, "{objects}");
-    assert!(!objects.contains(" extractable"), "{objects}");
+    let guarded = "Access:     sensitive, always sensitive, never extractable, local\n";
+    assert_eq!(objects.matches(guarded).count(), keys, "{objects}");
+
+    no_value_comes_out(&hsm, &objects);
 
     let gateway = start(&hsm, &place).await;
     let ann = gateway.client_with(&place.api_key, 0).await;

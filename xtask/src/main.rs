@@ -25,7 +25,7 @@ struct Arguments {
 enum Command {
     /// Build everything and serve in dev mode. What follows goes to `keygate serve`.
     Serve {
-        /// Such as `--listen 127.0.0.1:9000`, `--data DIR`, `--json`, or `--config FILE` instead of dev mode.
+        /// Such as `--listen 127.0.0.1:9000`, `--data DIR`, `--backend softhsm`, `--json`, or `--config FILE` instead of dev mode.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },

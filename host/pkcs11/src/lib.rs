@@ -59,6 +59,7 @@ mod ops;
 mod pending;
 mod pool;
 mod probe;
+mod provision;
 mod raw;
 mod rv;
 mod serve;
@@ -75,4 +76,5 @@ pub use key::{Algorithm, Digest, IvSource, Key, KeyTemplate, Sealed, Usage, Wrap
 pub use module::Modules;
 pub use pending::Pending;
 pub use probe::{Outcome, Padding, Probe};
+pub use provision::{NewToken, provision};
 pub use token::{MAX_DATA, MAX_ID, MAX_MAC, MAX_OAEP, MAX_RANDOM, MAX_WRAPPED, Token, TokenInfo};

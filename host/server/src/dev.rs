@@ -16,6 +16,10 @@ use crate::iam::ApiKey;
 use crate::problem::Problem;
 use crate::system::OsEntropy;
 
+mod backend;
+
+pub use backend::{BackendChoice, Keep, enter, find_module, wants_token};
+
 /// The variable that names the directory of the plugins.
 pub const PLUGIN_DIR: &str = "KEYGATE_PLUGIN_DIR";
 
@@ -118,13 +122,24 @@ impl Dev {
     #[must_use]
     pub fn with_rule(mut self, entry: Value) -> Self {
         let name = entry["name"].clone();
-        for (list, value) in [("/plugins", entry), ("/policy/chain", name)] {
-            if let Some(Value::Array(list)) = self.tree.pointer_mut(list) {
-                list.push(value);
-            }
-        }
+        self.push("/plugins", entry);
+        self.push("/policy/chain", name);
         self.tree["server"]["watch"] = "1s".into();
         self
+    }
+
+    fn push(&mut self, list: &str, value: Value) {
+        if let Some(Value::Array(list)) = self.tree.pointer_mut(list) {
+            list.push(value);
+        }
+    }
+
+    /// Makes the token in a data directory, or finds it there. Before any token is started: the module begins and ends here.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or the module refuses.
+    pub fn make_token(&self, module: &Path) -> Result<(), Problem> {
+        backend::make_token(&self.data, module)
     }
 
     /// The configuration, as if somebody had written it. The environment and flags still have their say.

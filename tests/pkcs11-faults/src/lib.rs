@@ -5,8 +5,9 @@
 //! C_Encrypt rv=0x30           answers this instead of calling
 //! C_Encrypt rv=0x30 times=2   the first two times (counted from when the file was written)
 //! C_Encrypt after rv=0x30     calls, throws the answer away and answers this: a lost answer
-//! C_Encrypt slow=200          waits so many milliseconds first
+//! C_Encrypt slow=200          waits so many milliseconds first; fractions are fine
 //! C_Encrypt hang              waits until the rule is gone
+//! C_Encrypt finalize times=1  the module is restarted: C_Finalize of the real one, when no call is inside it
 //! ```
 //!
 //! An `after` of C_GenerateKey leaves the key in the token. C_Initialize and C_Finalize can be failed as well.
@@ -16,7 +17,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use cryptoki_sys::*;
@@ -24,6 +25,9 @@ use cryptoki_sys::*;
 static REAL: OnceLock<Real> = OnceLock::new();
 static LIST: OnceLock<CK_FUNCTION_LIST> = OnceLock::new();
 static SPENT: Mutex<Option<(String, HashMap<usize, u64>)>> = Mutex::new(None);
+
+/// Held by every call inside the real module: not every module survives C_Finalize under a call.
+static INSIDE: RwLock<()> = RwLock::new(());
 
 struct Real {
     _library: Pkcs11,
@@ -70,21 +74,28 @@ fn fault(function: &str) -> Fault {
             if words.next() != Some(function) {
                 continue;
             }
-            let (mut rv, mut after, mut times, mut slow, mut hangs) = (None, false, u64::MAX, 0, false);
+            let (mut rv, mut after, mut times, mut slow) = (None, false, u64::MAX, Duration::ZERO);
+            let (mut hangs, mut finalizes) = (false, false);
             for word in words {
                 match word.split_once('=') {
                     Some(("rv", value)) => rv = CK_RV::from_str_radix(value.trim_start_matches("0x"), 16).ok(),
                     Some(("times", value)) => times = value.parse().unwrap_or(0),
-                    Some(("slow", value)) => slow = value.parse().unwrap_or(0),
+                    Some(("slow", value)) => slow = Duration::from_secs_f64(value.parse().unwrap_or(0.0) / 1_000.0),
                     _ if word == "after" => after = true,
                     _ if word == "hang" => hangs = true,
+                    _ if word == "finalize" => finalizes = true,
                     _ => {}
                 }
             }
             if times != u64::MAX && !spend(&text, number, times) {
                 continue;
             }
-            std::thread::sleep(Duration::from_millis(slow));
+            if !slow.is_zero() {
+                std::thread::sleep(slow);
+            }
+            if finalizes {
+                finalize();
+            }
             hang |= hangs;
             if after { found.after = rv } else { found.before = rv.or(found.before) }
         }
@@ -92,6 +103,15 @@ fn fault(function: &str) -> Fault {
             return found;
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// As if somebody restarted the module.
+fn finalize() {
+    let _alone = INSIDE.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(finalize) = real().and_then(|real| real.C_Finalize) {
+        // SAFETY: nobody is inside, and the standard's reserved argument is null.
+        unsafe { finalize(std::ptr::null_mut()) };
     }
 }
 
@@ -116,6 +136,7 @@ macro_rules! functions {
                 return rv;
             }
             let Some(function) = real().and_then(|real| real.$name) else { return CKR_FUNCTION_NOT_SUPPORTED };
+            let _inside = INSIDE.read().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: the arguments are the caller's, who promised what the standard asks.
             let rv = unsafe { function($($arg),*) };
             fault.after.unwrap_or(rv)

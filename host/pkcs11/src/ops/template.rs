@@ -51,7 +51,8 @@ pub(crate) fn public(template: &KeyTemplate, bits: u64, prefix: &str) -> Vec<Att
         Attribute::Token(template.persistent),
         Attribute::Private(false),
         Attribute::Verify(false),
-        Attribute::Encrypt(template.usage.encrypt),
+        // What the private half decrypts, the public half encrypts: NSS softokn tries each new pair so. Anybody may, anyway.
+        Attribute::Encrypt(template.usage.encrypt || template.usage.decrypt),
         Attribute::Wrap(template.usage.wrap),
         Attribute::ModulusBits(bits.into()),
         Attribute::PublicExponent(vec![1, 0, 1]),

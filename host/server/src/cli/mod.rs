@@ -20,6 +20,7 @@ use self::backend::BackendCommand;
 use self::plugin::PluginCommand;
 use self::policy::PolicyCommand;
 use crate::config::Environment;
+use crate::dev::{BackendChoice, Keep};
 
 /// A key-management gateway that speaks the IBM Key Protect v2 REST API.
 #[derive(Debug, Parser)]
@@ -91,6 +92,19 @@ struct ServeArgs {
     /// With --dev: where state lives. A temporary directory, removed at exit, if not given.
     #[arg(long, value_name = "DIR", requires = "dev")]
     data: Option<PathBuf>,
+    /// With --dev: what keeps the keys: `aes-gcm` (software), `softhsm` (a token of SoftHSM 2 in the data directory), or a
+    /// file NAME.toml with [[tokens]], [[plugins]] and [[backends]] of yours.
+    #[arg(long, value_name = "BACKEND", default_value = "aes-gcm", requires = "dev")]
+    backend: BackendChoice,
+    /// With --backend softhsm: where new root keys are. As objects of the token, or in the store, wrapped by a key of the token.
+    #[arg(long, default_value = "wrapped", requires = "dev")]
+    keep: Keep,
+    /// With --backend softhsm: SoftHSM's module, if it is not in one of the usual places.
+    #[arg(long, value_name = "FILE", requires = "dev")]
+    module: Option<PathBuf>,
+    /// The temporary directory that a gateway has chosen for itself.
+    #[arg(long, value_name = "DIR", requires = "dev", conflicts_with = "data", hide = true)]
+    temporary: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +151,12 @@ mod tests {
         assert!(Cli::try_parse_from(["keygate", "serve", "--plugin", "x"]).is_err(), "--plugin is for dev mode");
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--plugin", "x", "--plugin", "y"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--config", "x"]).is_err());
+        assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--backend", "softhsm", "--keep", "token"]).is_ok());
+        assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--backend", "hardhsm"]).is_err());
+        assert!(
+            Cli::try_parse_from(["keygate", "serve", "--backend", "softhsm"]).is_err(),
+            "--backend is for dev mode"
+        );
         assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());
         let migrate = |more: &[&str]| Cli::try_parse_from([&["keygate", "backend", "migrate"], more].concat());

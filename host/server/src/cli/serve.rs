@@ -1,12 +1,13 @@
 //! `keygate serve`
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use keygate_core::ports::Entropy as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -14,22 +15,23 @@ use super::{ServeArgs, plugin};
 use crate::app::App;
 use crate::background::Background;
 use crate::config::{Config, Environment, Flags, Source};
-use crate::dev::{Dev, PLUGIN_DIR, find_plugins};
+use crate::dev::{BackendChoice, Dev, PLUGIN_DIR, enter, find_module, find_plugins, wants_token};
 use crate::http::Listeners;
 use crate::problem::Problems;
 use crate::reload::watch::Watch;
 use crate::reload::{Doors, Origin};
 use crate::shutdown::Hangups;
-use crate::system::{DevClock, SystemClock};
+use crate::system::{DevClock, OsEntropy, SystemClock};
 use crate::{http, shutdown};
 
 /// Serves until a signal says stop. What is in work is finished, the store is closed, and what was temporary is removed.
 pub(super) async fn serve(args: ServeArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    // Before anything else: a signal that comes while plugins are compiled must not leave a temporary directory behind.
+    enter_token(&args, environment)?;
+    // Before the rest: a signal that comes while plugins are compiled must not leave a temporary directory behind.
     let mut stop = std::pin::pin!(shutdown::signals().context("no handler for signals")?);
     let hangups = shutdown::hangups().context("no handler for signals")?;
     let temporary = match (args.dev, &args.data) {
-        (true, None) => Some(tempfile::Builder::new().prefix("keygate-dev-").tempdir()?),
+        (true, None) => Some(temporary(args.temporary.as_deref())?),
         _ => None,
     };
     let data = args.data.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path));
@@ -46,6 +48,33 @@ pub(super) async fn serve(args: ServeArgs, environment: &Environment) -> anyhow:
         directory.close().context("the temporary directory could not be removed")?;
     }
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Sees that a gateway that works with a token of its own has in its environment where that is. May become the program anew.
+fn enter_token(args: &ServeArgs, environment: &Environment) -> anyhow::Result<()> {
+    if !args.dev {
+        return Ok(());
+    }
+    let (data, more) = match (args.data.as_ref().or(args.temporary.as_ref()), &args.backend) {
+        (Some(data), backend) if wants_token(data, backend) => (data.clone(), Vec::new()),
+        (None, BackendChoice::SoftHsm) => {
+            // Only its name is chosen here: what makes it removes it.
+            let mut random = [0; 8];
+            OsEntropy.fill(&mut random).context("no random name")?;
+            let data = std::env::temp_dir().join(format!("keygate-dev-{:016x}", u64::from_ne_bytes(random)));
+            let more = vec!["--temporary".into(), data.clone().into()];
+            (data, more)
+        }
+        _ => return Ok(()),
+    };
+    enter(&data, environment, &more).map_err(|problem| Problems::from(problem).into())
+}
+
+fn temporary(named: Option<&Path>) -> io::Result<tempfile::TempDir> {
+    match named.and_then(|path| Some((path.parent()?, path.file_name()?))) {
+        Some((parent, name)) => tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(parent),
+        None => tempfile::Builder::new().prefix("keygate-dev-").tempdir(),
+    }
 }
 
 /// Everything that is needed to serve, and what to say once it is done.
@@ -96,7 +125,7 @@ async fn finish(app: Arc<App>) {
 
 async fn start(args: &ServeArgs, environment: &Environment, data: Option<&Path>) -> anyhow::Result<Started> {
     let dev = match data.filter(|_| args.dev) {
-        Some(data) => Some(open_dev(data, environment, &args.plugins)?),
+        Some(data) => Some(open_dev(data, environment, args)?),
         None => None,
     };
     let source = dev.as_ref().map_or_else(|| Source::File(args.config.clone()), Dev::source);
@@ -142,12 +171,20 @@ struct Urls {
     private: Option<String>,
 }
 
-fn open_dev(data: &Path, environment: &Environment, rules: &[PathBuf]) -> anyhow::Result<Dev> {
+fn open_dev(data: &Path, environment: &Environment, args: &ServeArgs) -> anyhow::Result<Dev> {
     let exe = std::env::current_exe().ok();
     let plugins =
         find_plugins(environment.get(PLUGIN_DIR).map(String::as_str), exe.as_deref()).map_err(Problems::from)?;
-    let dev = Dev::open(data, &plugins).map_err(Problems::from)?;
-    rules.iter().try_fold(dev, |dev, project| Ok(dev.with_rule(plugin::rule(project)?)))
+    let mut dev = Dev::open(data, &plugins).map_err(Problems::from)?;
+    if wants_token(data, &args.backend) {
+        let module = find_module(args.module.as_deref()).map_err(Problems::from)?;
+        dev.make_token(&module).map_err(Problems::from)?;
+        dev = dev.with_token(&module, &plugins, args.keep, args.backend == BackendChoice::SoftHsm);
+    }
+    if let BackendChoice::File(file) = &args.backend {
+        dev = dev.with_file(file).map_err(Problems::from)?;
+    }
+    args.plugins.iter().try_fold(dev, |dev, project| Ok(dev.with_rule(plugin::rule(project)?)))
 }
 
 fn greeting(urls: &Urls, config: &Config, dev: Option<&Dev>, json: bool) -> String {

@@ -32,6 +32,13 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// From how long each request took, and all of them together.
+    pub(crate) fn of(mut took: Vec<Duration>, elapsed: Duration) -> Self {
+        took.sort_unstable();
+        let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+        Self { requests_per_second: took.len() as f64 / elapsed.as_secs_f64(), p50_ms: at(0.5), p99_ms: at(0.99) }
+    }
+
     /// The median of each figure by itself.
     pub(crate) fn median(all: Vec<Self>) -> Self {
         let middle = |figure: fn(&Self) -> f64| {
@@ -134,11 +141,8 @@ pub(crate) async fn run(target: &Arc<Target>, connections: usize, turn: Duration
             took
         });
     }
-    let mut took = work.join_all().await.concat();
-    let elapsed = begin.elapsed();
-    took.sort_unstable();
-    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    Figures { requests_per_second: took.len() as f64 / elapsed.as_secs_f64(), p50_ms: at(0.5), p99_ms: at(0.99) }
+    let took = work.join_all().await.concat();
+    Figures::of(took, begin.elapsed())
 }
 
 /// Exchanges an API key for an access token.

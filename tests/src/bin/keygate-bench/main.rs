@@ -1,10 +1,12 @@
-//! `cargo xtask bench`: what the sandbox costs a wrap over loopback; and `cargo xtask bench lists`: what a hundred thousand
-//! keys in an instance cost; and `cargo xtask bench rules`: what each rule of the chain costs.
+//! `cargo xtask bench`: what the sandbox costs a wrap over loopback; `cargo xtask bench lists`: what a hundred thousand
+//! keys in an instance cost; `cargo xtask bench rules`: what each rule of the chain costs;
+//! `cargo xtask bench hsm`: how much of a token's throughput is left through the bridge.
 //!
 //! For the first, two gateways in one process, alike in everything (access tokens checked, the policy chain in its sandbox, every
 //! request audited) but for the primitive: a fresh sandbox a call, or the same plugin's code called natively. They take
 //! turns, so that a noisy machine is noisy to both; the ratio is of the medians.
 
+mod hsm;
 mod lists;
 mod load;
 mod native;
@@ -53,15 +55,23 @@ enum Command {
     Lists(lists::Arguments),
     /// What each rule adds to a decision, beside an empty chain.
     Rules(rules::Arguments),
+    /// How much of what a token can do is left through the bridge, and over HTTP.
+    Hsm(hsm::Arguments),
 }
 
 fn main() {
     let arguments = Arguments::parse();
+    if let Some(Command::Hsm(arguments)) = &arguments.command
+        && hsm::prepare(arguments)
+    {
+        return;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a tokio runtime");
     match &arguments.command {
         None => runtime.block_on(bench(&arguments)),
         Some(Command::Lists(arguments)) => runtime.block_on(lists::bench(arguments)),
         Some(Command::Rules(arguments)) => runtime.block_on(rules::bench(arguments)),
+        Some(Command::Hsm(arguments)) => runtime.block_on(hsm::bench(arguments)),
     }
 }
 
