@@ -188,12 +188,43 @@ actions! {
     /// `POST /keygate/v1/reload`: plugins, backends, rules and secrets as the configuration has them now. Keygate's own;
     /// about no instance.
     ReloadPlugins = "keygate.plugins.reload", "keygate.plugins.reload";
+    /// `GET /keygate/v1/instances`. Keygate's own, as all that follow.
+    ListInstances = "keygate.instances.list", "keygate.instances.list";
+    /// `GET /keygate/v1/instances/{id}`
+    ReadInstance = "keygate.instances.read", "keygate.instances.read";
+    /// `POST /keygate/v1/instances`
+    CreateInstance = "keygate.instances.create", "keygate.instances.create";
+    /// `PATCH /keygate/v1/instances/{id}`
+    BindInstance = "keygate.instances.bind", "keygate.instances.bind";
+    /// `DELETE /keygate/v1/instances/{id}`
+    DeleteInstance = "keygate.instances.delete", "keygate.instances.delete";
+    /// `GET /keygate/v1/authorizations`
+    ListAuthorizations = "keygate.authorizations.list", "keygate.authorizations.list";
+    /// `PUT /keygate/v1/authorizations/{source}/{target}`
+    CreateAuthorization = "keygate.authorizations.create", "keygate.authorizations.create";
+    /// `DELETE /keygate/v1/authorizations/{source}/{target}`
+    DeleteAuthorization = "keygate.authorizations.delete", "keygate.authorizations.delete";
+    /// `GET /crypto_v1/instances/{id}`. The rules are told the crypto instance's id.
+    ReadCryptoInstance = "keygate.crypto-instances.read", "keygate.crypto-instances.read";
 }
 
 impl Action {
-    /// Whether it is about the gateway itself and no instance. The rules are told [`InstanceId::GATEWAY`] then.
+    /// Whether it is about the gateway itself and no Key Protect instance. The rules are told [`InstanceId::GATEWAY`] then;
+    /// of [`Action::ReadCryptoInstance`], the crypto instance.
     pub const fn is_about_gateway(self) -> bool {
-        matches!(self, Self::ReloadPlugins)
+        matches!(
+            self,
+            Self::ReloadPlugins
+                | Self::ListInstances
+                | Self::ReadInstance
+                | Self::CreateInstance
+                | Self::BindInstance
+                | Self::DeleteInstance
+                | Self::ListAuthorizations
+                | Self::CreateAuthorization
+                | Self::DeleteAuthorization
+                | Self::ReadCryptoInstance
+        )
     }
 }
 

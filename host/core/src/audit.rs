@@ -33,7 +33,7 @@ impl Severity {
     /// Of an action that succeeded, or failed for a reason that is nobody's concern.
     pub const fn of(action: Action) -> Self {
         match action {
-            Action::Delete | Action::Purge | Action::DeleteRegistration => Self::Critical,
+            Action::Delete | Action::Purge | Action::DeleteRegistration | Action::DeleteInstance => Self::Critical,
             Action::Rotate
             | Action::Restore
             | Action::Enable
@@ -42,7 +42,11 @@ impl Severity {
             | Action::UnsetKeyForDeletion
             | Action::WritePolicies
             | Action::WriteInstancePolicies
-            | Action::ReloadPlugins => Self::Warning,
+            | Action::ReloadPlugins
+            | Action::CreateInstance
+            | Action::BindInstance
+            | Action::CreateAuthorization
+            | Action::DeleteAuthorization => Self::Warning,
             _ => Self::Normal,
         }
     }

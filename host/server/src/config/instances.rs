@@ -51,7 +51,9 @@ impl Reader<'_> {
             self.backend(tree, &path, &format!("crypto instance `{name}`"), &backend);
             crns(tree, &path, &region, &account);
             if let Some(id) = self.id(tree, &path, &id) {
-                crypto.push(CryptoInstance { id, name, region, account, backend });
+                // The rest is filled in when plugins and tokens are read.
+                let (plugin, token_labels) = Default::default();
+                crypto.push(CryptoInstance { id, name, region, account, backend, plugin, token_labels });
             }
         }
         crypto
