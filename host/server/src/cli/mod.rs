@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod instance;
 mod new_key;
 mod plugin;
 mod policy;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::instance::InstanceCommand;
 use self::plugin::PluginCommand;
 use self::policy::PolicyCommand;
 use crate::config::Environment;
@@ -36,6 +38,9 @@ enum Command {
     /// Identities and access.
     #[command(subcommand)]
     Iam(IamCommand),
+    /// Instances and crypto instances of a running gateway.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
     /// What the rules decide.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -49,6 +54,7 @@ impl Cli {
     /// own news; what a plugin has to say belongs there.
     pub fn default_log(&self) -> &'static str {
         match self.command {
+            Command::Instance(_) => "warn",
             Command::Plugin(_) => "warn,keygate::plugin=debug",
             _ => "info",
         }
@@ -104,6 +110,7 @@ pub async fn run(cli: Cli, environment: Environment) -> ExitCode {
         Command::Serve(args) => serve::serve(args, &environment).await,
         Command::Check(args) => check::check(&args, &environment).await,
         Command::Iam(IamCommand::NewKey { json }) => new_key::new_key(json),
+        Command::Instance(command) => instance::run(&command, &environment).await,
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, &environment).await,
         Command::Plugin(command) => plugin::run(&command, &environment).await,
     };
@@ -112,7 +119,7 @@ pub async fn run(cli: Cli, environment: Environment) -> ExitCode {
         Err(error) => {
             // `{:#}` puts the causes behind one another.
             let _ = writeln!(io::stderr(), "keygate: {error:#}");
-            ExitCode::FAILURE
+            client::exit_code(&error)
         }
     }
 }
@@ -133,6 +140,14 @@ mod tests {
         assert!(Cli::try_parse_from(["keygate", "serve", "--dev", "--config", "x"]).is_err());
         assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());
+        let instance = |more: &[&str]| Cli::try_parse_from([&["keygate", "instance"], more].concat());
+        let create = ["create", "--name", "n", "--region", "r", "--account", "a"];
+        assert!(instance(&[&create[..], &["--backend", "b", "--json"]].concat()).is_ok());
+        assert!(instance(&[&create[..], &["--crypto-instance", "c"]].concat()).is_ok());
+        assert!(instance(&create).is_err(), "it is bound to something");
+        assert!(instance(&[&create[..], &["--backend", "b", "--crypto-instance", "c"]].concat()).is_err());
+        assert!(instance(&["bind", "i", "--name", "n"]).is_ok() && instance(&["bind", "i"]).is_err());
+        assert!(instance(&["authorize", "i", "c", "--url", "http://127.0.0.1:1"]).is_ok());
         let explain = |more: &[&str]| Cli::try_parse_from([&["keygate", "policy", "explain"], more].concat());
         assert!(explain(&["--audit", "-", "--correlation-id", "x", "--json"]).is_ok());
         assert!(explain(&["--audit", "f", "--line", "3", "--config", "c"]).is_ok());

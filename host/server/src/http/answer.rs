@@ -37,6 +37,12 @@ pub(super) enum MediaType {
     LifecycleEvent,
     /// What a reload made live. Keygate's own.
     Reload,
+    /// Instances. Keygate's own.
+    Instance,
+    /// Which instance may use which crypto instance. Keygate's own.
+    Authorization,
+    /// The connection information of a crypto instance. Keygate's own.
+    CryptoInstance,
     /// Errors.
     Error,
 }
@@ -57,6 +63,9 @@ impl MediaType {
             Self::KeyRing => "application/vnd.ibm.kms.key_ring+json",
             Self::LifecycleEvent => "application/vnd.keygate.lifecycle_event+json",
             Self::Reload => "application/vnd.keygate.reload+json",
+            Self::Instance => "application/vnd.keygate.instance+json",
+            Self::Authorization => "application/vnd.keygate.authorization+json",
+            Self::CryptoInstance => "application/vnd.keygate.crypto_instance+json",
             Self::Error => "application/vnd.ibm.kms.error+json",
         }
     }
