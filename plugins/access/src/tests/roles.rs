@@ -115,8 +115,14 @@ fn without_a_role_nothing_is_allowed_or_explained() {
 #[test]
 fn unknown_actions_are_denied() {
     let all: Vec<_> = ROLES.into_iter().map(assignment).collect();
-    let near =
-        ["plugins.reload", "kms.plugins.reload", "kms.keygate.plugins.reload", "keygate.secrets.wrap", "keygate.", "kms.keygate.crypto-instances.read"];
+    let near = [
+        "plugins.reload",
+        "kms.plugins.reload",
+        "kms.keygate.plugins.reload",
+        "keygate.secrets.wrap",
+        "keygate.",
+        "kms.keygate.crypto-instances.read",
+    ];
     let none = ["", "kms.", "kms.secrets", "kms.secrets.wrapp", "secrets.wrap", "kms.secrets.WRAP", "kms.*"];
     for action in near.into_iter().chain(none) {
         assert_eq!(ask(&request(action, PrincipalKind::Service, all.clone())), Outcome::Unauthorized, "{action}");
