@@ -200,6 +200,24 @@ actions! {
     MoveKey = "keygate.backends.migration.move", "keygate.backends.migration.move";
     /// A migration has come to its end. The gateway's own doing.
     EndMigration = "keygate.backends.migration.end", "keygate.backends.migration.end";
+    /// `GET /keygate/v1/instances`. Keygate's own, as all that follow.
+    ListInstances = "keygate.instances.list", "keygate.instances.list";
+    /// `GET /keygate/v1/instances/{id}`
+    ReadInstance = "keygate.instances.read", "keygate.instances.read";
+    /// `POST /keygate/v1/instances`
+    CreateInstance = "keygate.instances.create", "keygate.instances.create";
+    /// `PATCH /keygate/v1/instances/{id}`
+    BindInstance = "keygate.instances.bind", "keygate.instances.bind";
+    /// `DELETE /keygate/v1/instances/{id}`
+    DeleteInstance = "keygate.instances.delete", "keygate.instances.delete";
+    /// `GET /keygate/v1/authorizations`
+    ListAuthorizations = "keygate.authorizations.list", "keygate.authorizations.list";
+    /// `PUT /keygate/v1/authorizations/{source}/{target}`
+    CreateAuthorization = "keygate.authorizations.create", "keygate.authorizations.create";
+    /// `DELETE /keygate/v1/authorizations/{source}/{target}`
+    DeleteAuthorization = "keygate.authorizations.delete", "keygate.authorizations.delete";
+    /// `GET /crypto_v1/instances/{id}`. The rules are told the crypto instance's id.
+    ReadCryptoInstance = "keygate.crypto-instances.read", "keygate.crypto-instances.read";
 }
 
 impl Action {
@@ -208,11 +226,25 @@ impl Action {
         !matches!(self, Self::Expire | Self::MoveKey | Self::EndMigration)
     }
 
-    /// Whether it is about the gateway itself and no instance. The rules are told [`InstanceId::GATEWAY`] then.
+    /// Whether it is about the gateway itself and no Key Protect instance. The rules are told [`InstanceId::GATEWAY`] then;
+    /// of [`Action::ReadCryptoInstance`], the crypto instance.
     pub const fn is_about_gateway(self) -> bool {
         matches!(
             self,
-            Self::ReloadPlugins | Self::ListBackends | Self::Migrate | Self::ReadMigration | Self::StopMigration
+            Self::ReloadPlugins
+                | Self::ListInstances
+                | Self::ReadInstance
+                | Self::CreateInstance
+                | Self::BindInstance
+                | Self::DeleteInstance
+                | Self::ListAuthorizations
+                | Self::CreateAuthorization
+                | Self::DeleteAuthorization
+                | Self::ReadCryptoInstance
+                | Self::ListBackends
+                | Self::Migrate
+                | Self::ReadMigration
+                | Self::StopMigration
         )
     }
 }

@@ -33,7 +33,7 @@ impl Severity {
     /// Of an action that succeeded, or failed for a reason that is nobody's concern.
     pub const fn of(action: Action) -> Self {
         match action {
-            Action::Delete | Action::Purge | Action::DeleteRegistration => Self::Critical,
+            Action::Delete | Action::Purge | Action::DeleteRegistration | Action::DeleteInstance => Self::Critical,
             Action::Rotate
             | Action::Restore
             | Action::Enable
@@ -44,7 +44,11 @@ impl Severity {
             | Action::WriteInstancePolicies
             | Action::ReloadPlugins
             | Action::Migrate
-            | Action::StopMigration => Self::Warning,
+            | Action::StopMigration
+            | Action::CreateInstance
+            | Action::BindInstance
+            | Action::CreateAuthorization
+            | Action::DeleteAuthorization => Self::Warning,
             _ => Self::Normal,
         }
     }

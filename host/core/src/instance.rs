@@ -64,6 +64,10 @@ pub struct CryptoInstance {
     pub account: String,
     /// The name of the backend that stands for it.
     pub backend: String,
+    /// The name of that backend's plugin.
+    pub plugin: String,
+    /// The labels of the tokens that the plugin was granted. Nothing else of them is told.
+    pub token_labels: Vec<String>,
 }
 
 impl CryptoInstance {

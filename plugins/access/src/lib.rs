@@ -26,8 +26,10 @@
 //! assignment for a single key counts on that ring only if it names the ring too. The forced deletion of a ring (`force`)
 //! moves what is left in it, and takes the right to that as well.
 //!
-//! `keygate.plugins.reload` is about the gateway itself, whose `instance-id` is the nil UUID. It takes the role
-//! `Administrator` by an assignment on no part of anything; that role gives nothing else.
+//! Actions that begin with `keygate.` are about the gateway itself, whose `instance-id` is the nil UUID. They take the role
+//! `Administrator` by an assignment on no part of anything, and those that only look take `Viewer` as well; these roles give
+//! nothing else. But `keygate.crypto-instances.read` is about a crypto instance, whose id the rule is told as that of an
+//! instance: it takes a role there, `Reader` or a higher one.
 //!
 //! # Facts of the host
 //! A fact that is absent from `request.attributes`, because the host could not read the body or the path, leads to no

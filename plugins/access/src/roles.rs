@@ -1,5 +1,5 @@
-//! The table: which role may do what. `api-v2`, "Roles to actions", as data; and `events.list` and
-//! `keygate.plugins.reload`, which are the gateway's own.
+//! The table: which role may do what. `api-v2`, "Roles to actions", as data; and `events.list` and those that begin with
+//! `keygate.`, which are the gateway's own.
 
 /// A set of roles, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,12 +14,16 @@ impl Roles {
     const KMIP_ADAPTER_MANAGER: Self = Self(1 << 5);
     /// Keygate's own: whoever looks after the gateway itself. It gives nothing in any instance.
     const ADMINISTRATOR: Self = Self(1 << 6);
+    /// Keygate's own: whoever may see which instances there are. It gives nothing in any instance.
+    const VIEWER: Self = Self(1 << 7);
 
     const NONE: Self = Self(0);
     /// Whoever may use keys.
     const EVERYONE: Self = Self::READER.or(Self::READER_PLUS).or(Self::WRITER).or(Self::MANAGER);
     /// Whoever may make keys.
     const WRITERS: Self = Self::WRITER.or(Self::MANAGER);
+    /// Whoever may look at the gateway itself.
+    const VIEWERS: Self = Self::VIEWER.or(Self::ADMINISTRATOR);
 
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -35,6 +39,7 @@ impl Roles {
             "KeyPurge" => Self::KEY_PURGE,
             "KmipAdapterManager" => Self::KMIP_ADAPTER_MANAGER,
             "Administrator" => Self::ADMINISTRATOR,
+            "Viewer" => Self::VIEWER,
             _ => Self::NONE,
         };
         self.0 & role.0 != 0
@@ -59,8 +64,17 @@ pub(crate) enum About {
     Keys,
     /// The instance and what is in it besides keys.
     Instance,
+    /// A crypto instance, which has an id as instances have. Keygate's own.
+    CryptoInstance,
     /// The gateway itself, and no instance.
     Gateway,
+}
+
+impl About {
+    /// Whether actions about it are Keygate's own.
+    const fn is_ours(self) -> bool {
+        matches!(self, Self::CryptoInstance | Self::Gateway)
+    }
 }
 
 /// What else must hold, beside the role, for an action to be allowed.
@@ -166,6 +180,15 @@ pub(crate) const TABLE: &[Row] = &[
     row("keygate.backends.migrate", About::Gateway, Roles::ADMINISTRATOR),
     row("keygate.backends.migration.read", About::Gateway, Roles::ADMINISTRATOR),
     row("keygate.backends.migration.stop", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.instances.list", About::Gateway, Roles::VIEWERS),
+    row("keygate.instances.read", About::Gateway, Roles::VIEWERS),
+    row("keygate.instances.create", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.instances.bind", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.instances.delete", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.authorizations.list", About::Gateway, Roles::VIEWERS),
+    row("keygate.authorizations.create", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.authorizations.delete", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.crypto-instances.read", About::CryptoInstance, Roles::EVERYONE),
 ];
 
 /// The row of an action.
@@ -174,5 +197,5 @@ pub(crate) fn find(action: &str) -> Option<&'static Row> {
         Some(name) => (name, false),
         None => (action, true),
     };
-    TABLE.iter().find(|row| row.action == name && (row.about == About::Gateway) == is_ours)
+    TABLE.iter().find(|row| row.action == name && row.about.is_ours() == is_ours)
 }

@@ -41,7 +41,10 @@ fn covers(assignment: &RoleAssignment, row: &Row, target: &Target) -> bool {
     }
     let instance = assignment.instance_id.as_ref().is_none_or(|id| *id == target.instance_id);
     let ring = assignment.key_ring.as_ref().is_none_or(|ring| target.key_ring.as_ref() == Some(ring));
-    let kind = assignment.resource_type.as_ref().is_none_or(|kind| kind == "key" && row.about != About::Instance);
+    let kind = assignment
+        .resource_type
+        .as_ref()
+        .is_none_or(|kind| kind == "key" && !matches!(row.about, About::Instance | About::CryptoInstance));
     let key = assignment.resource_id.as_ref().is_none_or(|id| row.about == About::Key && names(target, id));
     instance && ring && kind && key
 }

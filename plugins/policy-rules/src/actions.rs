@@ -18,10 +18,19 @@ use About::{Either, Key, Place};
 /// The actions, what they are about, and their groups beside the family (`kms.secrets.*`), which all have.
 pub(crate) const ACTIONS: &[(&str, About, &[&str])] = &[
     // About the gateway and no instance, so in no group that an instance's managers may be permitted.
+    ("keygate.authorizations.create", Place, &[]),
+    ("keygate.authorizations.delete", Place, &[]),
+    ("keygate.authorizations.list", Place, &[]),
     ("keygate.backends.list", Place, &[]),
     ("keygate.backends.migrate", Place, &[]),
     ("keygate.backends.migration.read", Place, &[]),
     ("keygate.backends.migration.stop", Place, &[]),
+    ("keygate.crypto-instances.read", Place, &[]),
+    ("keygate.instances.bind", Place, &[]),
+    ("keygate.instances.create", Place, &[]),
+    ("keygate.instances.delete", Place, &[]),
+    ("keygate.instances.list", Place, &[]),
+    ("keygate.instances.read", Place, &[]),
     ("keygate.plugins.reload", Place, &[]),
     ("kms.events.list", Place, &["view"]),
     ("kms.importtoken.create", Place, &["create", "manage"]),

@@ -18,7 +18,15 @@ fn configured(n: u8, backend: &str) -> Instance {
 
 fn crypto(backend: &str) -> CryptoInstance {
     let (name, region, account) = (text(), text(), text());
-    CryptoInstance { id: CRYPTO, name, region, account, backend: backend.to_owned() }
+    CryptoInstance {
+        id: CRYPTO,
+        name,
+        region,
+        account,
+        backend: backend.to_owned(),
+        plugin: text(),
+        token_labels: Vec::new(),
+    }
 }
 
 fn stamp() -> Stamp {

@@ -186,8 +186,12 @@ async fn make(
         revision: 1,
     };
     let version = KeyVersion { id: identity.version, sequence: 1, created_at: now, key_ref, former: None };
-    let change = Change::InsertKey { key: key.clone(), version: version.clone() };
-    if let Err(error) = gateway.store.commit(vec![change]).await {
+    let mut batch = vec![Change::InsertKey { key: key.clone(), version: version.clone() }];
+    // One that was provisioned may be deleted at this moment, which takes that there is no key in it.
+    if !gateway.instances.is_configured(cx.instance) && gateway.instances.record(cx.instance).is_some() {
+        batch.push(Change::RequireInstance { instance: cx.instance });
+    }
+    if let Err(error) = gateway.store.commit(batch).await {
         if adopters::is_refusal(&error) {
             material::discard(call, backend.as_ref(), identity, &version.key_ref).await;
         }

@@ -13,6 +13,7 @@ pub mod events;
 pub mod import_tokens;
 pub mod input;
 pub mod instance_policies;
+pub mod instances;
 pub mod life;
 pub mod list;
 pub mod migrate;

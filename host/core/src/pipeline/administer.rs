@@ -28,9 +28,27 @@ impl Gateway {
     where
         F: AsyncFnOnce() -> Administered<T>,
     {
+        self.administer_on(InstanceId::GATEWAY, cx, action, work).await
+    }
+
+    /// The same about something that the gateway has beside instances and that has an id like theirs: the rules are told
+    /// that, and so roles on it count.
+    ///
+    /// # Errors
+    /// As [`Gateway::administer`].
+    pub async fn administer_on<T, F>(
+        &self,
+        instance: InstanceId,
+        cx: &RequestContext,
+        action: Action,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        F: AsyncFnOnce() -> Administered<T>,
+    {
         self.audit.reserve()?;
         let now = self.clock.now();
-        let cx = &RequestContext { instance: InstanceId::GATEWAY, ring: None, ..cx.clone() };
+        let cx = &RequestContext { instance, ring: None, ..cx.clone() };
         let ask = Ask::beyond_rings(action);
         let decided = self.decide(cx, action, question(cx, &ask, None, &NO_POLICIES, now)).await;
         let permitted = permit(&decided.decision.verdict, &ask);
@@ -79,7 +97,7 @@ impl Gateway {
         let Administered { outcome, facts } = administered;
         let outcome = outcome.map(Done::new);
         let mut event = self.event(known, action, now, decision, None, &outcome);
-        event.instance = None;
+        event.instance = event.instance.filter(|instance| *instance != InstanceId::GATEWAY);
         event.response.extend(facts);
         match (self.audit.record(&event).await, outcome) {
             (Ok(()), outcome) => outcome.map(|done| done.value),

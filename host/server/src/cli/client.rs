@@ -59,10 +59,7 @@ pub(super) struct ClientArgs {
 /// The gateway's own no.
 #[derive(Debug, thiserror::Error)]
 pub(super) struct Refusal {
-    /// The HTTP status.
-    pub(super) status: StatusCode,
-    /// The codes of its reasons.
-    pub(super) codes: Vec<String>,
+    status: StatusCode,
     message: String,
 }
 
@@ -78,7 +75,6 @@ impl Refusal {
         let resource = &body["resources"][0];
         let reasons = resource["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(plain);
-        let codes: Vec<String> = reasons.iter().filter_map(|reason| text(&reason["code"])).collect();
         let told: Vec<String> = reasons
             .iter()
             .filter_map(|reason| Some(format!("{} ({})", text(&reason["message"])?, text(&reason["code"])?)))
@@ -88,7 +84,7 @@ impl Refusal {
         } else {
             told.join("; ")
         };
-        Self { status, codes, message }
+        Self { status, message }
     }
 }
 
@@ -288,7 +284,6 @@ mod tests {
         ]}]});
         let refusal = Refusal::of(StatusCode::CONFLICT, body.to_string().as_bytes());
         assert_eq!(refusal.to_string(), "the gateway refuses (409): one\u{fffd}[2J (A_ERR); two (B_ERR)");
-        assert_eq!(refusal.codes, ["A_ERR", "B_ERR"]);
         let bare = serde_json::json!({"resources": [{"errorMsg": "Unauthorized: no"}]});
         let refusal = Refusal::of(StatusCode::UNAUTHORIZED, bare.to_string().as_bytes());
         assert_eq!(refusal.to_string(), "the gateway refuses (401): Unauthorized: no");

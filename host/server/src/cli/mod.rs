@@ -3,6 +3,7 @@
 mod backend;
 mod check;
 mod client;
+mod instance;
 mod new_key;
 mod plugin;
 mod policy;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::backend::BackendCommand;
+use self::instance::InstanceCommand;
 use self::plugin::PluginCommand;
 use self::policy::PolicyCommand;
 use crate::config::Environment;
@@ -42,6 +44,9 @@ enum Command {
     /// What a running gateway keeps keys on, and the moving of keys from one backend to another.
     #[command(subcommand)]
     Backend(BackendCommand),
+    /// Instances and crypto instances of a running gateway.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
     /// What the rules decide.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -55,6 +60,7 @@ impl Cli {
     /// own news; what a plugin has to say belongs there.
     pub fn default_log(&self) -> &'static str {
         match self.command {
+            Command::Instance(_) => "warn",
             Command::Plugin(_) => "warn,keygate::plugin=debug",
             _ => "info",
         }
@@ -123,6 +129,7 @@ pub async fn run(cli: Cli, environment: Environment) -> ExitCode {
         Command::Serve(args) => serve::serve(args, &environment).await,
         Command::Check(args) => check::check(&args, &environment).await,
         Command::Iam(IamCommand::NewKey { json }) => new_key::new_key(json),
+        Command::Instance(command) => instance::run(&command, &environment).await,
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, &environment).await,
         Command::Backend(command) => backend::run(&command, &environment).await,
         Command::Plugin(command) => plugin::run(&command, &environment).await,
@@ -132,7 +139,7 @@ pub async fn run(cli: Cli, environment: Environment) -> ExitCode {
         Err(error) => {
             // `{:#}` puts the causes behind one another.
             let _ = writeln!(io::stderr(), "keygate: {error:#}");
-            ExitCode::FAILURE
+            client::exit_code(&error)
         }
     }
 }
@@ -160,9 +167,17 @@ mod tests {
         assert!(Cli::try_parse_from(["keygate", "check", "--config", "f", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["keygate", "iam", "new-key", "--json"]).is_ok());
         let migrate = |more: &[&str]| Cli::try_parse_from([&["keygate", "backend", "migrate"], more].concat());
-        let instance = "6d1f0d9c-6b0c-4f0e-9d55-2a6f3f1f7a01";
-        assert!(migrate(&["--instance", instance, "--from", "a", "--to", "b", "--json"]).is_ok());
+        let id = "6d1f0d9c-6b0c-4f0e-9d55-2a6f3f1f7a01";
+        assert!(migrate(&["--instance", id, "--from", "a", "--to", "b", "--json"]).is_ok());
         assert!(migrate(&["--instance", "x", "--from", "a", "--to", "b"]).is_err(), "it is a UUID");
+        let instance = |more: &[&str]| Cli::try_parse_from([&["keygate", "instance"], more].concat());
+        let create = ["create", "--name", "n", "--region", "r", "--account", "a"];
+        assert!(instance(&[&create[..], &["--backend", "b", "--json"]].concat()).is_ok());
+        assert!(instance(&[&create[..], &["--crypto-instance", "c"]].concat()).is_ok());
+        assert!(instance(&create).is_err(), "it is bound to something");
+        assert!(instance(&[&create[..], &["--backend", "b", "--crypto-instance", "c"]].concat()).is_err());
+        assert!(instance(&["bind", "i", "--name", "n"]).is_ok() && instance(&["bind", "i"]).is_err());
+        assert!(instance(&["authorize", "i", "c", "--url", "http://127.0.0.1:1"]).is_ok());
         let explain = |more: &[&str]| Cli::try_parse_from([&["keygate", "policy", "explain"], more].concat());
         assert!(explain(&["--audit", "-", "--correlation-id", "x", "--json"]).is_ok());
         assert!(explain(&["--audit", "f", "--line", "3", "--config", "c"]).is_ok());

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use keygate_core::ids::InstanceId;
 use keygate_core::instance::{CryptoInstance, Instance};
+use keygate_pkcs11::{Find, TokenConfig};
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::PluginParams;
 use super::tree::Tree;
 use crate::problem::nearest;
 
@@ -37,6 +40,27 @@ pub(super) fn read(tree: &mut Tree, backends: &BTreeSet<String>) -> (Vec<Instanc
     (reader.instances(tree, &crypto), crypto)
 }
 
+/// With what is told of the backends that stand for them: the plugin, and the labels of the tokens that it was granted.
+pub(super) fn told(
+    mut crypto: Vec<CryptoInstance>,
+    plugins: &PluginParams,
+    tokens: &[TokenConfig],
+) -> Vec<CryptoInstance> {
+    for crypto in &mut crypto {
+        let Some((_, plugin)) = plugins.backends.iter().find(|(name, _)| *name == crypto.backend) else { continue };
+        crypto.plugin.clone_from(plugin);
+        let entry = plugins.plugins.iter().find(|entry| entry["name"] == plugin.as_str());
+        let granted = entry.and_then(|entry| entry["grants"]["pkcs11"].as_array());
+        let granted = granted.into_iter().flatten().filter_map(Value::as_str);
+        let labels = granted.filter_map(|name| match &tokens.iter().find(|token| token.name == name)?.find {
+            Find::Label(label) => Some(label.clone()),
+            Find::Serial(_) => None,
+        });
+        crypto.token_labels = labels.collect();
+    }
+    crypto
+}
+
 struct Reader<'a> {
     backends: &'a BTreeSet<String>,
     seen: BTreeSet<InstanceId>,
@@ -51,7 +75,9 @@ impl Reader<'_> {
             self.backend(tree, &path, &format!("crypto instance `{name}`"), &backend);
             crns(tree, &path, &region, &account);
             if let Some(id) = self.id(tree, &path, &id) {
-                crypto.push(CryptoInstance { id, name, region, account, backend });
+                // The rest is filled in when plugins and tokens are read.
+                let (plugin, token_labels) = Default::default();
+                crypto.push(CryptoInstance { id, name, region, account, backend, plugin, token_labels });
             }
         }
         crypto

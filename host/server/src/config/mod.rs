@@ -158,6 +158,8 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
     let tokens = tokens::read(&mut tree, &base);
     let (limits, rate_limit) = limits::read(&mut tree);
     let (instances, crypto_instances) = instances::read(&mut tree, &names.backends);
+    let plugins = plugins::read(&mut tree, &names);
+    let crypto_instances = instances::told(crypto_instances, &plugins, &tokens);
     let config = Config {
         server,
         store: store::read(&mut tree, &base),
@@ -168,7 +170,7 @@ pub fn load(source: &Source, environment: &Environment, flags: &Flags) -> Loaded
         rate_limit,
         runtime: runtime::read(&mut tree, &base),
         audit: audit::read(&mut tree, &base),
-        plugins: plugins::read(&mut tree, &names),
+        plugins,
         trusted_keys: trusted_keys::read(&mut tree, &base),
         environment: SecretEnvironment::pick(&secrets, &tokens, environment),
         secrets,

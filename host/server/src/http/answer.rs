@@ -41,6 +41,12 @@ pub(super) enum MediaType {
     Backend,
     /// The moving of keys from one backend to another. Keygate's own.
     Migration,
+    /// Instances. Keygate's own.
+    Instance,
+    /// Which instance may use which crypto instance. Keygate's own.
+    Authorization,
+    /// The connection information of a crypto instance. Keygate's own.
+    CryptoInstance,
     /// Errors.
     Error,
 }
@@ -63,6 +69,9 @@ impl MediaType {
             Self::Reload => "application/vnd.keygate.reload+json",
             Self::Backend => "application/vnd.keygate.backend+json",
             Self::Migration => "application/vnd.keygate.migration+json",
+            Self::Instance => "application/vnd.keygate.instance+json",
+            Self::Authorization => "application/vnd.keygate.authorization+json",
+            Self::CryptoInstance => "application/vnd.keygate.crypto_instance+json",
             Self::Error => "application/vnd.ibm.kms.error+json",
         }
     }

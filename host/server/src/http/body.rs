@@ -130,6 +130,14 @@ impl<'a> Object<'a> {
         self.0.is_empty()
     }
 
+    /// Notes each field that is none of these, for bodies in which a slip must not be passed over.
+    pub(super) fn only(&self, known: &[&str], problems: &mut Problems) {
+        for (name, _) in self.0.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+            let shown: String = name.chars().take(64).collect();
+            problems.field(&shown, format!("There is no such field; there are: {}", known.join(", ")));
+        }
+    }
+
     fn raw(&self, name: &str) -> Option<&'a RawValue> {
         #[cfg(test)]
         asked::note(name);

@@ -2,6 +2,7 @@
 
 pub(super) mod action;
 pub(super) mod import_token;
+pub(super) mod instance;
 pub(super) mod key;
 pub(super) mod migration;
 pub(super) mod policy;

@@ -214,6 +214,15 @@ fn what_failed(action: Option<Action>) -> &'static str {
         Some(Action::StopMigration) => "Migration could not be stopped",
         Some(Action::MoveKey) => "Key could not be moved",
         Some(Action::EndMigration) => "Migration could not be ended",
+        Some(Action::ListInstances) => "Instances could not be listed",
+        Some(Action::ReadInstance) => "Instance could not be retrieved",
+        Some(Action::CreateInstance) => "Instance could not be created",
+        Some(Action::BindInstance) => "Instance could not be updated",
+        Some(Action::DeleteInstance) => "Instance could not be deleted",
+        Some(Action::ListAuthorizations) => "Authorizations could not be listed",
+        Some(Action::CreateAuthorization) => "Authorization could not be created",
+        Some(Action::DeleteAuthorization) => "Authorization could not be deleted",
+        Some(Action::ReadCryptoInstance) => "Crypto instance could not be retrieved",
         None => "The request could not be performed",
     }
 }

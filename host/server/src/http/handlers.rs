@@ -6,6 +6,7 @@ pub(super) mod backends;
 pub(super) mod dev;
 pub(super) mod health;
 pub(super) mod import_token;
+pub(super) mod instances;
 pub(super) mod keys;
 pub(super) mod policies;
 pub(super) mod registrations;

@@ -9,6 +9,7 @@
 mod actions;
 mod answers;
 mod instance;
+mod instances;
 mod keys;
 mod operation;
 mod operational;
@@ -103,7 +104,7 @@ const TAGS: [(&str, &str); 9] = [
     ("Registrations", "Resources of other services that a key protects"),
     ("Instance", "What holds for all keys of an instance"),
     ("Import tokens", "How material comes in that nobody on the way can read"),
-    ("Operation", "Access tokens, health, and this document"),
+    ("Operation", "The gateway itself: instances and crypto instances, access tokens, health, and this document"),
 ];
 
 /// Everything that is described.
@@ -112,6 +113,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     operations.extend(actions::operations(schemas));
     operations.extend(registrations::operations(schemas));
     operations.extend(instance::operations(schemas));
+    operations.extend(instances::operations(schemas));
     operations.extend(operational::operations(schemas));
     operations
 }

@@ -17,7 +17,7 @@ use super::correlation::correlate;
 use super::error::respond;
 use super::exchange::refuse_anybody;
 use super::handlers::{
-    actions, aliases, backends, dev, health, import_token, keys, policies, registrations, reload, rings, token,
+    actions, aliases, backends, dev, health, import_token, instances, keys, policies, registrations, reload, rings, token,
     versions,
 };
 use super::openapi;
@@ -86,6 +86,15 @@ pub(super) static ROUTES: &[Route] = &[
     route(Method::GET, "/keygate/v1/instances/{id}/migrations", |_| get(backends::last)),
     route(Method::GET, "/keygate/v1/instances/{id}/migrations/{migration}", |_| get(backends::read)),
     route(Method::DELETE, "/keygate/v1/instances/{id}/migrations/{migration}", |_| delete(backends::stop)),
+    route(Method::GET, "/keygate/v1/instances", |_| get(instances::list)),
+    route(Method::POST, "/keygate/v1/instances", |_| post(instances::create)),
+    route(Method::GET, "/keygate/v1/instances/{id}", |_| get(instances::read)),
+    route(Method::PATCH, "/keygate/v1/instances/{id}", |_| patch(instances::change)),
+    route(Method::DELETE, "/keygate/v1/instances/{id}", |_| delete(instances::delete)),
+    route(Method::GET, "/keygate/v1/authorizations", |_| get(instances::authorizations)),
+    route(Method::PUT, "/keygate/v1/authorizations/{source}/{target}", |_| put(instances::authorize)),
+    route(Method::DELETE, "/keygate/v1/authorizations/{source}/{target}", |_| delete(instances::revoke)),
+    route(Method::GET, "/crypto_v1/instances/{id}", |_| get(instances::read_crypto)),
     route(Method::POST, "/identity/token", |_| post(token::exchange)),
     route(Method::POST, "/oidc/token", |_| post(token::exchange)),
     route(Method::GET, "/identity/keys", |_| get(token::keys)),

@@ -16,6 +16,7 @@ pub mod registrations;
 pub mod rings;
 pub mod samples;
 pub mod settings;
+pub mod tenants;
 pub mod versions;
 
 use std::fmt;
@@ -141,6 +142,9 @@ suite! {
     settings::policies_are_written_whole_and_compared,
     settings::settings_of_a_refused_batch_are_not_written,
     settings::an_import_token_is_compared,
+    tenants::instances_are_compared,
+    tenants::an_instance_goes_only_without_keys,
+    tenants::authorizations_come_and_go,
     registrations::a_registration_is_compared,
     registrations::registrations_are_found_by_all_that_can_be_asked,
     registrations::registrations_move_with_their_key,

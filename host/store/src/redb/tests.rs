@@ -381,10 +381,10 @@ fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.redb");
     drop(RedbStore::open(&path, RedbOptions::default()).unwrap());
-    edit(&path, open::META_TABLE, crate::schema::META_FORMAT, &[0, 0, 0, 3]);
+    edit(&path, open::META_TABLE, crate::schema::META_FORMAT, &[0, 0, 0, 4]);
     for _ in 0..2 {
         let error = RedbStore::open(&path, RedbOptions::default()).err().unwrap();
-        assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error}");
+        assert!(matches!(error, OpenError::Newer { found: 4, known: 3, .. }), "{error}");
         assert!(error.to_string().contains("a newer Keygate wrote it"), "{error}");
     }
     for (format, wanted) in [(&[0, 0, 0, 0][..], "is damaged"), (&[1], "is damaged")] {

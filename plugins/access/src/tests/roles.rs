@@ -3,8 +3,8 @@
 use super::*;
 use crate::roles::TABLE;
 
-const ROLES: [&str; 7] =
-    ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager", "Administrator"];
+const ROLES: [&str; 8] =
+    ["Reader", "ReaderPlus", "Writer", "Manager", "KeyPurge", "KmipAdapterManager", "Administrator", "Viewer"];
 
 /// One column a role, in the order of `ROLES`; `y` has the action. A column that is left out is `-`.
 const EXPECTED: &[(&str, &str)] = &[
@@ -51,11 +51,20 @@ const EXPECTED: &[(&str, &str)] = &[
     ("kms.kmip-management.list", "---y-y"),
     ("kms.kmip-management.read", "---y-y"),
     ("kms.kmip-management.delete", "---y-y"),
-    ("keygate.plugins.reload", "------y"),
-    ("keygate.backends.list", "------y"),
-    ("keygate.backends.migrate", "------y"),
-    ("keygate.backends.migration.read", "------y"),
-    ("keygate.backends.migration.stop", "------y"),
+    ("keygate.plugins.reload", "------y-"),
+    ("keygate.backends.list", "------y-"),
+    ("keygate.backends.migrate", "------y-"),
+    ("keygate.backends.migration.read", "------y-"),
+    ("keygate.backends.migration.stop", "------y-"),
+    ("keygate.instances.list", "------yy"),
+    ("keygate.instances.read", "------yy"),
+    ("keygate.instances.create", "------y-"),
+    ("keygate.instances.bind", "------y-"),
+    ("keygate.instances.delete", "------y-"),
+    ("keygate.authorizations.list", "------yy"),
+    ("keygate.authorizations.create", "------y-"),
+    ("keygate.authorizations.delete", "------y-"),
+    ("keygate.crypto-instances.read", "yyyy----"),
 ];
 
 const SERVICES_ONLY: [&str; 5] = [
@@ -110,8 +119,14 @@ fn without_a_role_nothing_is_allowed_or_explained() {
 #[test]
 fn unknown_actions_are_denied() {
     let all: Vec<_> = ROLES.into_iter().map(assignment).collect();
-    let near =
-        ["plugins.reload", "kms.plugins.reload", "kms.keygate.plugins.reload", "keygate.secrets.wrap", "keygate."];
+    let near = [
+        "plugins.reload",
+        "kms.plugins.reload",
+        "kms.keygate.plugins.reload",
+        "keygate.secrets.wrap",
+        "keygate.",
+        "kms.keygate.crypto-instances.read",
+    ];
     let none = ["", "kms.", "kms.secrets", "kms.secrets.wrapp", "secrets.wrap", "kms.secrets.WRAP", "kms.*"];
     for action in near.into_iter().chain(none) {
         assert_eq!(ask(&request(action, PrincipalKind::Service, all.clone())), Outcome::Unauthorized, "{action}");

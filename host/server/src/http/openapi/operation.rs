@@ -39,7 +39,11 @@ impl Operation {
     /// A method of the API: it takes an access token and works in an instance.
     pub(super) fn new(method: Method, path: &'static str, id: &str, tag: &str, summary: &str) -> Self {
         let operation = Self::with_token(method, path, id, tag, summary);
-        operation.shared("Instance").shared("CorrelationId").refuses(&[ReasonCode::InstanceNotFound])
+        operation.shared("Instance").shared("CorrelationId").refuses(&[
+            ReasonCode::InstanceNotFound,
+            // Where it is one that uses the backend.
+            ReasonCode::CryptoInstanceNotAuthorized,
+        ])
     }
 
     /// One that takes an access token, and is about the gateway itself.

@@ -3,7 +3,7 @@
 use keygate_core::query::Property;
 use serde_json::{Value, json};
 
-use super::shape;
+use super::{instances, shape};
 
 /// The largest number of keys that a page can begin behind: that of the machine's own words.
 const MOST: u64 = u64::MAX;
@@ -38,6 +38,9 @@ pub(super) fn shared() -> Value {
 /// A part of a path.
 pub(super) fn of_path(path: &str, name: &str) -> Value {
     let (schema, description) = match name {
+        "target" => (instances::id(), "The id of a crypto instance"),
+        _ if path.starts_with("/crypto_v1/") => (instances::id(), "The id of a crypto instance"),
+        _ if path.starts_with("/keygate/v1/") => (instances::id(), "The id of an instance"),
         "crn" => (shape::resource_crn(), "The CRN of a resource, in URL encoding"),
         "alias" => (shape::alias(), "An alias"),
         "migration" => (shape::uuid_text(), "The id of a migration"),
