@@ -33,7 +33,7 @@ impl Move {
 
     /// From now on new keys are made here.
     fn bind(&mut self, backend: &str) {
-        let bound = |instance: &Instance| Instance { backend: backend.to_owned(), ..instance.clone() };
+        let bound = |instance: Arc<Instance>| Instance { backend: backend.to_owned(), ..(*instance).clone() };
         self.world.gateway.instances = self.world.gateway.instances.iter().map(bound).collect();
     }
 
