@@ -4,8 +4,8 @@
 //! suite that every engine passes, this one and any later one alike; [`FaultyStore`] stands in for a store on a bad day.
 //!
 //! What is stored: keys' metadata, key versions with their key-refs, aliases, key rings, policies of instances, import
-//! tokens, registrations and events. Key-refs are safe in clear by the contract of the backends that make them, so nothing
-//! in here is a secret; the file is its owner's all the same (mode 0600).
+//! tokens, registrations and events, and the last migration of each instance. Key-refs are safe in clear by the contract
+//! of the backends that make them, so nothing in here is a secret; the file is its owner's all the same (mode 0600).
 
 pub mod conformance;
 pub mod faulty;

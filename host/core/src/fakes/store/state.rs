@@ -231,11 +231,7 @@ impl State {
                 self.set(|state| &mut state.versions, (instance, key, version.sequence), Some(version));
             }
             Change::UpdateVersion { instance, key, before, after } => {
-                let owner = self.key(instance, key).ok_or(StoreError::Conflict)?;
-                let stored = self.versions(instance, key).find(|version| version.id == before.id);
-                let is_same = before.id == after.id && before.sequence == after.sequence;
-                require(!owner.purging && is_same && stored == Some(&before))?;
-                self.set(|state| &mut state.versions, (instance, key, after.sequence), Some(after));
+                self.update_version(instance, key, &before, after)?;
             }
             Change::PutMigration { migration } => self.put_migration(migration)?,
             Change::PutStay { instance, stay } => {
@@ -289,16 +285,35 @@ impl State {
             Change::PutInstance { instance } => self.put_instance(instance)?,
             Change::RequireInstance { instance } => require(self.instances.contains_key(&instance))?,
             Change::RemoveInstance { instance, revision } => self.remove_instance(instance, revision)?,
-            Change::InsertAuthorization { authorization } => {
-                let id = (authorization.source, authorization.target);
-                require(!self.authorizations.contains_key(&id))?;
-                self.set(|state| &mut state.authorizations, id, Some(authorization));
-            }
+            Change::InsertAuthorization { authorization } => self.insert_authorization(authorization)?,
             Change::RemoveAuthorization { source, target } => {
                 require(self.authorizations.contains_key(&(source, target)))?;
                 self.set(|state| &mut state.authorizations, (source, target), None);
             }
         }
+        Ok(())
+    }
+
+    fn update_version(
+        &mut self,
+        instance: InstanceId,
+        key: KeyId,
+        before: &KeyVersion,
+        after: KeyVersion,
+    ) -> StoreResult<()> {
+        let owner = self.key(instance, key).ok_or(StoreError::Conflict)?;
+        let stored = self.versions(instance, key).find(|version| version.id == before.id);
+        let is_same = before.id == after.id && before.sequence == after.sequence;
+        require(!owner.purging && is_same && stored == Some(before))?;
+        self.set(|state| &mut state.versions, (instance, key, after.sequence), Some(after));
+        Ok(())
+    }
+
+    /// An insertion that is refused where there is one already.
+    fn insert_authorization(&mut self, authorization: Authorization) -> StoreResult<()> {
+        let id = (authorization.source, authorization.target);
+        require(!self.authorizations.contains_key(&id))?;
+        self.set(|state| &mut state.authorizations, id, Some(authorization));
         Ok(())
     }
 

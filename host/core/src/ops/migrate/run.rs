@@ -7,8 +7,6 @@
 //! counts nothing twice and forgets nothing.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use super::put;
@@ -17,7 +15,7 @@ use crate::access::Action;
 use crate::backend::{BackendError, BackendKey, Call, KeyIdentity};
 use crate::clock::Timestamp;
 use crate::error::{Error, ReasonCode};
-use crate::future::BoxFuture;
+use crate::future::{BoxFuture, all};
 use crate::ids::{EventId, InstanceId, KeyId};
 use crate::key::{Key, KeyKind, KeyState, KeyVersion};
 use crate::migration::{Counts, Migration, MigrationState, Stay, StayReason, Transport};
@@ -493,20 +491,4 @@ impl Pass<'_> {
             Err(error) => Ok(Err(format!("no new version was made: {error}"))),
         }
     }
-}
-
-/// All of these at once.
-async fn all<T: Unpin>(mut work: Vec<BoxFuture<'_, T>>) -> Vec<T> {
-    let mut done: Vec<Option<T>> = work.iter().map(|_| None).collect();
-    poll_fn(move |cx| {
-        let mut waits = false;
-        for (future, done) in work.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
-            match future.as_mut().poll(cx) {
-                Poll::Ready(value) => *done = Some(value),
-                Poll::Pending => waits = true,
-            }
-        }
-        if waits { Poll::Pending } else { Poll::Ready(done.iter_mut().filter_map(Option::take).collect()) }
-    })
-    .await
 }

@@ -33,7 +33,7 @@ impl Move {
 
     /// From now on new keys are made here.
     fn bind(&mut self, backend: &str) {
-        let bound = |instance: &Instance| Instance { backend: backend.to_owned(), ..instance.clone() };
+        let bound = |instance: Arc<Instance>| Instance { backend: backend.to_owned(), ..(*instance).clone() };
         self.world.gateway.instances = self.world.gateway.instances.iter().map(bound).collect();
     }
 
@@ -195,7 +195,7 @@ fn one_bad_key_stops_no_other_and_its_mapping_stays() {
     it.run(60);
     assert_eq!((it.migration().counts.moved, it.migration().counts.stayed), (4, 1));
     assert_eq!(it.stays()[0].reason, StayReason::MaterialMissing);
-    assert_eq!(it.versions(bad), [broken.clone()], "nothing of it was changed");
+    assert_eq!(it.versions(bad), std::slice::from_ref(&broken), "nothing of it was changed");
     // When it is there again, another migration takes it along.
     let (instance, key) = (FIRST, bad.id);
     it.world.commit(vec![Change::UpdateVersion { instance, key, before: broken, after: before }]);
