@@ -234,7 +234,7 @@ async fn survives(keep: &str) {
     seen.done.store(true, Ordering::SeqCst);
     let kept: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
     let answers = seen.answers.lock().unwrap().clone();
-    let undocumented = seen.undocumented.lock().unwrap();
+    let undocumented = seen.undocumented.lock().unwrap().clone();
     assert!(undocumented.is_empty(), "{answers:?}: {} undocumented: {:#?}", undocumented.len(), &undocumented[..1]);
     assert!(kept.len() > 500 && answers[&503] > 50, "there was a load: {answers:?}");
     println!("{keep}: {answers:?}, {} acknowledged", kept.len());
