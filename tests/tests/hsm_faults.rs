@@ -115,7 +115,8 @@ async fn recovered(scene: &Scene, seen: &Seen, what: &str) {
 async fn outages(scene: &Scene, seen: &Seen) {
     for (rules, shows_open) in [
         ("C_Encrypt rv=0x30\nC_Decrypt rv=0x30", true),
-        ("C_Encrypt hang\nC_Decrypt hang", true),
+        // Every worker may be lost in it, and come back with it: then there is nobody for whom the breaker could open.
+        ("C_Encrypt hang\nC_Decrypt hang", false),
         ("C_Encrypt rv=0xE0\nC_Decrypt rv=0xE0\nC_OpenSession rv=0xE0\nC_GetTokenInfo rv=0xE0", true),
         // No session is left, and those that were there are gone: busy, not broken.
         ("C_OpenSession rv=0xB1\nC_Encrypt rv=0xB3 times=8\nC_Decrypt rv=0xB3 times=8", false),
@@ -234,7 +235,7 @@ async fn survives(keep: &str) {
     seen.done.store(true, Ordering::SeqCst);
     let kept: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
     let answers = seen.answers.lock().unwrap().clone();
-    let undocumented = seen.undocumented.lock().unwrap();
+    let undocumented = seen.undocumented.lock().unwrap().clone();
     assert!(undocumented.is_empty(), "{answers:?}: {} undocumented: {:#?}", undocumented.len(), &undocumented[..1]);
     assert!(kept.len() > 500 && answers[&503] > 50, "there was a load: {answers:?}");
     println!("{keep}: {answers:?}, {} acknowledged", kept.len());

@@ -55,6 +55,7 @@ use Rebuild::{Doubt, Handles, Link, Module, Nothing, Session};
 
 pub(crate) const GENERAL_ERROR: u64 = 0x5;
 pub(crate) const FUNCTION_NOT_SUPPORTED: u64 = 0x54;
+pub(crate) const KEY_SIZE_RANGE: u64 = 0x62;
 pub(crate) const PIN_INCORRECT: u64 = 0xA0;
 pub(crate) const PIN_LOCKED: u64 = 0xA4;
 pub(crate) const USER_ALREADY_LOGGED_IN: u64 = 0x100;

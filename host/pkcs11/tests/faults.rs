@@ -404,3 +404,33 @@ fn what_a_key_unwrapped_does_not_outlive_it() {
     let again = kek.unwrap_key(how, wrapped, &session_aes(false), soon()).wait();
     assert_eq!(again.err(), Some(Error::NotFound));
 }
+
+#[test]
+fn a_moments_trouble_is_never_told_as_a_damaged_ciphertext() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.breaker.failures = 1_000;
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    let sealed = seal(&key, b"text").wait().unwrap();
+    let mut damaged = sealed.clone();
+    damaged.ciphertext[0] ^= 1;
+    // Trouble while it is learned how the token refuses: nothing is learned from that.
+    lab.tell("C_Decrypt after rv=0x30 times=2");
+    assert!(matches!(open(&key, &damaged), Err(Error::Rejected(_))));
+    lab.tell("");
+    assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
+    for rv in ["5", "6", "30", "80000042"] {
+        for times in 1..=6 {
+            lab.tell(&format!("C_Decrypt after rv=0x{rv} times={times}"));
+            let opened = open(&key, &sealed);
+            assert!(matches!(opened, Ok(_) | Err(Error::Rejected(_))), "0x{rv}, {times} times: {opened:?}");
+        }
+        lab.tell("");
+        assert_eq!(open(&key, &sealed).unwrap(), b"text");
+        assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
+    }
+    // SoftHSM's own way to refuse, from a token that is well: the second time it is asked, it opens.
+    lab.tell("C_Decrypt after rv=0x5 times=1");
+    assert_eq!(open(&key, &sealed).unwrap(), b"text");
+}

@@ -36,7 +36,7 @@ impl Scene {
         // Patience that is short, so that the test is.
         let token =
             hsm.entry("keygate").replace(&SoftHsm::module().display().to_string(), &module().display().to_string());
-        let patience = "sessions = 3\nhang = \"600ms\"\nwritten_off = 8\n\
+        let patience = "sessions = 3\nhang = \"600ms\"\nwritten_off = 64\n\
                         breaker = { failures = 3, open_for = \"200ms\", open_at_most = \"1s\", slow = \"500ms\" }\n";
         let file =
             place.write(&[plugin, settings, builtin("access"), token, patience.to_owned()].concat(), r#"["access"]"#);

@@ -67,8 +67,8 @@ pub(crate) fn gcm_seal(
 
 pub(crate) fn open(conn: &Conn<'_>, key: &Key, sealed: &Sealed, aad: &[u8]) -> Result<SecretBytes, Failure> {
     let known = resolve(conn, key)?;
-    let opened = gcm_open(conn, known.handle, &sealed.iv, &sealed.ciphertext, aad);
-    opened.map_err(|failure| learned::opening(conn, failure))
+    let opened = || gcm_open(conn, known.handle, &sealed.iv, &sealed.ciphertext, aad);
+    opened().or_else(|failure| learned::opening(conn, failure, opened))
 }
 
 pub(crate) fn gcm_open(

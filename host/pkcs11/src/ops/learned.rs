@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use keygate_core::secret::SecretBytes;
 
 use crate::conn::Conn;
 use crate::error::{Error, Failure};
@@ -106,12 +107,26 @@ fn believed(conn: &Conn<'_>) -> Failure {
     conn.is_logged_in().err().unwrap_or(Failure::Is(Error::AuthenticationFailed))
 }
 
-/// A failure of C_Decrypt with GCM, as what it means.
-pub(crate) fn opening(conn: &Conn<'_>, failure: Failure) -> Failure {
+/// A failure of C_Decrypt with GCM, as what it means. A vague one is believed to be about the ciphertext only if the token
+/// opens what it sealed a moment ago, and then, asked `again`, answers the same: a moment's trouble looks alike, and who is
+/// told that a ciphertext is damaged may throw it away.
+pub(crate) fn opening(
+    conn: &Conn<'_>,
+    failure: Failure,
+    again: impl FnOnce() -> Result<SecretBytes, Failure>,
+) -> Result<SecretBytes, Failure> {
     match suspect(&failure, "C_Decrypt") {
-        Some(Suspect::Told) => believed(conn),
-        Some(Suspect::Vague(rv)) if known(&conn.inner.learned.open, || try_open(conn)) == Some(rv) => believed(conn),
-        _ => failure,
+        Some(Suspect::Told) => Err(believed(conn)),
+        Some(Suspect::Vague(rv)) if known(&conn.inner.learned.open, || try_open(conn)) == Some(rv) => {
+            if opens(conn).is_err() {
+                return Err(failure);
+            }
+            again().map_err(|failure| match suspect(&failure, "C_Decrypt") {
+                Some(Suspect::Vague(same)) if same == rv => believed(conn),
+                _ => failure,
+            })
+        }
+        _ => Err(failure),
     }
 }
 
@@ -128,6 +143,10 @@ pub(crate) fn decrypting(conn: &Conn<'_>, failure: Failure) -> Failure {
 
 /// A failure of C_UnwrapKey, as what it means.
 pub(crate) fn unwrapping(conn: &Conn<'_>, failure: Failure) -> Failure {
+    // What came out is as long as no key is; the unwrapping key's size has a value of its own.
+    if matches!(&failure, Failure::Rv { rv: rv::KEY_SIZE_RANGE, function } if function == "C_UnwrapKey") {
+        return believed(conn);
+    }
     match suspect(&failure, "C_UnwrapKey") {
         Some(Suspect::Told) => believed(conn),
         Some(Suspect::Vague(rv)) if known(&conn.inner.learned.unwrap, || try_unwrap(conn)) == Some(rv) => {
@@ -151,10 +170,27 @@ fn known(learned: &OnceLock<u64>, tried: impl FnOnce() -> Result<(), Failure>) -
     }
 }
 
+/// What a ciphertext that is not whole is answered, by a token that opens one that is: before it and after it.
 fn try_open(conn: &Conn<'_>) -> Result<(), Failure> {
     let key = Trial::generate(conn, false)?;
     let sealed = gcm_seal(conn, key.1, &mut [7; 12], b"a trial", b"of this")?;
-    gcm_open(conn, key.1, &[7; 12], &sealed, b"of that").map(drop)
+    let open = |aad: &[u8]| gcm_open(conn, key.1, &[7; 12], &sealed, aad).map(drop);
+    let whole = |failure: Failure| match failure {
+        // Of another function's, so that nobody learns from it.
+        Failure::Rv { rv, .. } => Failure::Rv { function: "a trial".into(), rv },
+        other => other,
+    };
+    open(b"of this").map_err(whole)?;
+    let refused = open(b"of that");
+    open(b"of this").map_err(whole)?;
+    refused
+}
+
+/// Whether the token opens what it sealed.
+fn opens(conn: &Conn<'_>) -> Result<(), Failure> {
+    let key = Trial::generate(conn, false)?;
+    let sealed = gcm_seal(conn, key.1, &mut [7; 12], b"a trial", b"of this")?;
+    gcm_open(conn, key.1, &[7; 12], &sealed, b"of this").map(drop)
 }
 
 fn try_unwrap(conn: &Conn<'_>) -> Result<(), Failure> {
