@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cryptoki::session::Session;
 
-use crate::breaker::{Breaker, Permit};
+use crate::breaker::{Breaker, BreakerState, Permit, Trial};
 use crate::config::{Surroundings, TokenConfig};
 use crate::conn::Conn;
 use crate::error::{Error, Failure};
@@ -35,7 +35,6 @@ pub(crate) struct How {
     pub(crate) slow: bool,
     /// No other call of this token at the same time.
     pub(crate) alone: bool,
-    pub(crate) trial: bool,
     /// Looks before it makes, so that it may be tried again after a vague failure. SoftHSM fails a making now and then with
     /// CKR_GENERAL_ERROR when several threads make objects.
     pub(crate) makes: bool,
@@ -43,13 +42,15 @@ pub(crate) struct How {
 
 impl How {
     pub(crate) fn by(deadline: Instant) -> Self {
-        Self { deadline, slow: false, alone: false, trial: false, makes: false }
+        Self { deadline, slow: false, alone: false, makes: false }
     }
 }
 
 /// A call that waits or is worked on.
 pub(crate) trait Job: Send {
     fn how(&self) -> How;
+    /// The number of the trial that it is.
+    fn trial(&self) -> Option<u64>;
     fn answer(&self) -> Arc<dyn Answerable>;
     /// Works. What comes out is kept until it is delivered.
     fn run(&mut self, conn: &Conn<'_>) -> Result<(), Failure>;
@@ -63,6 +64,7 @@ pub(crate) struct Call<T, F> {
     pub(crate) cell: Arc<Cell<T>>,
     pub(crate) work: F,
     pub(crate) done: Option<T>,
+    pub(crate) trial: Option<Trial>,
 }
 
 impl<T, F> Job for Call<T, F>
@@ -72,6 +74,10 @@ where
 {
     fn how(&self) -> How {
         self.how
+    }
+
+    fn trial(&self) -> Option<u64> {
+        self.trial.as_ref().map(|trial| trial.number)
     }
 
     fn answer(&self) -> Arc<dyn Answerable> {
@@ -84,8 +90,8 @@ where
     }
 
     fn answer_with(self: Box<Self>, outcome: Result<(), Error>) {
-        let Self { cell, work, done, .. } = *self;
-        drop(work);
+        let Self { cell, work, done, trial, .. } = *self;
+        drop((work, trial));
         match (outcome, done) {
             (Ok(()), Some(done)) => cell.put(Ok(done)),
             (Ok(()), None) => cell.put(Err(Error::unavailable("the call did nothing; report it"))),
@@ -98,6 +104,7 @@ where
 pub(crate) struct Running {
     pub(crate) since: Instant,
     pub(crate) how: How,
+    pub(crate) trial: Option<u64>,
     pub(crate) answer: Arc<dyn Answerable>,
     pub(crate) lost: Arc<AtomicBool>,
     /// Whether the caller has been told that it is late.
@@ -150,7 +157,7 @@ pub(crate) struct Inner {
     pub(crate) wake: Condvar,
     /// Our own threads. Not under the state's lock: asked when a call is dropped, wherever that is.
     pub(crate) threads: Mutex<HashSet<ThreadId>>,
-    pub(crate) breaker: Mutex<Breaker>,
+    pub(crate) breaker: Arc<Mutex<Breaker>>,
     pub(crate) counters: Counters,
     pub(crate) last_error: Mutex<Option<crate::health::LastError>>,
     pub(crate) pin_key: [u8; 32],
@@ -186,27 +193,41 @@ impl Inner {
     }
 
     /// Asks for a call, at the end of the queue.
-    pub(crate) fn submit<T, F>(self: &Arc<Self>, mut how: How, work: F) -> Pending<T>
+    pub(crate) fn submit<T, F>(self: &Arc<Self>, how: How, work: F) -> Pending<T>
     where
         T: Send + 'static,
         F: FnMut(&Conn<'_>) -> Result<T, Failure> + Send + 'static,
     {
-        match lock(&self.breaker).admit(self.now()) {
-            Permit::Normal => {}
-            Permit::Trial => how.trial = true,
+        let permit = lock(&self.breaker).admit(!how.slow && !how.makes, self.now());
+        let trial = match permit {
+            Permit::Normal => None,
+            Permit::Trial(number) => Some(self.trial(number)),
             Permit::Refused(left) => return Pending::ready(Err(self.refused(left))),
-        }
+        };
         let cell = Cell::new();
         let pending = Pending::new(cell.clone(), how.deadline);
-        let job = Box::new(Call { how, cell, work, done: None });
+        let job = Box::new(Call { how, cell, work, done: None, trial });
         match self.enqueue(job) {
             Ok(()) => pending,
-            Err(error) => {
-                if how.trial {
-                    lock(&self.breaker).no_trial(self.now());
-                }
-                Pending::ready(Err(error))
-            }
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    pub(crate) fn trial(&self, number: u64) -> Trial {
+        Trial::new(number, &self.breaker, &self.around.clock)
+    }
+
+    /// A call has failed, as the breaker counts. The warden is woken when it opens: it makes the trials.
+    pub(crate) fn failed(&self, trial: Option<u64>) {
+        let mut breaker = lock(&self.breaker);
+        breaker.failure(trial, self.now());
+        let closed = breaker.state().0 == BreakerState::Closed;
+        drop(breaker);
+        if !closed {
+            // Under the lock, so that it does not fall between the warden's look and its sleep.
+            let mut state = self.lock();
+            state.warden_sleeps = false;
+            self.wake.notify_one();
         }
     }
 
@@ -268,9 +289,6 @@ impl Inner {
             if rest.is_none() && state.alone.is_none() && state.waiting == 0 {
                 while let Some(job) = state.queue.pop_front() {
                     if job.answer().is_over() {
-                        if job.how().trial {
-                            lock(&self.breaker).no_trial(self.now());
-                        }
                         continue;
                     }
                     let answer = job.answer();
@@ -278,6 +296,7 @@ impl Inner {
                     let running = Running {
                         since: Instant::now(),
                         how: job.how(),
+                        trial: job.trial(),
                         answer,
                         lost: seat.lost.clone(),
                         told: false,

@@ -84,7 +84,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(0x20, "CKR_DATA_INVALID", Input, Nothing, false, "the data is not what the mechanism takes"),
     row(0x21, "CKR_DATA_LEN_RANGE", Input, Nothing, false, "the data is too long or too short for the mechanism"),
     row(0x30, "CKR_DEVICE_ERROR", Rejected, Doubt, true, "look at the device and at the module's own log"),
-    row(0x31, "CKR_DEVICE_MEMORY", Rejected, Nothing, true, "the token is full: remove objects or keep keys wrapped"),
+    row(0x31, "CKR_DEVICE_MEMORY", Rejected, Nothing, false, "the token is full: remove objects or keep keys wrapped"),
     row(0x32, "CKR_DEVICE_REMOVED", Unavailable, Link, true, "put the token back"),
     row(0x40, "CKR_ENCRYPTED_DATA_INVALID", Auth, Nothing, false, "the ciphertext is not of this key"),
     row(0x41, "CKR_ENCRYPTED_DATA_LEN_RANGE", Auth, Nothing, false, "the ciphertext is not of this key"),

@@ -62,7 +62,7 @@ impl Inner {
         }
         let lost = seat.lost.clone();
         let conn = Conn::new(self, &link, &session, &lost);
-        let done = if job.how().trial { conn.lives() } else { Ok(()) };
+        let done = if job.trial().is_some() { conn.lives() } else { Ok(()) };
         let done = done.and_then(|()| link.bury(&conn)).and_then(|()| job.run(&conn));
         let (keep, out) = match done {
             Ok(()) => (true, Ok(())),
@@ -213,11 +213,10 @@ impl Inner {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
             self.note(what);
         }
-        let mut breaker = lock(&self.breaker);
         if counts && !running.counted {
-            breaker.failure(running.how.trial, self.now());
+            self.failed(running.trial);
         } else if !counts && !running.counted {
-            breaker.success(running.how.trial, self.now());
+            lock(&self.breaker).success(running.trial, self.now());
         }
     }
 

@@ -80,7 +80,7 @@ impl Token {
         let inner = Arc::new(Inner {
             number: module.number(),
             module,
-            breaker: Mutex::new(Breaker::new(config.breaker.clone(), around.clock.now())),
+            breaker: Arc::new(Mutex::new(Breaker::new(config.breaker.clone(), config.hang, around.clock.now()))),
             config: config.clone(),
             around,
             state: Mutex::new(State::default()),

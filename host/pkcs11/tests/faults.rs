@@ -404,3 +404,62 @@ fn what_a_key_unwrapped_does_not_outlive_it() {
     let again = kek.unwrap_key(how, wrapped, &session_aes(false), soon()).wait();
     assert_eq!(again.err(), Some(Error::NotFound));
 }
+
+#[test]
+fn a_token_that_hung_past_every_bound_is_ready_again_with_the_breaker_as_it_is_by_default() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    (config.sessions, config.written_off) = (2, 2);
+    config.breaker.failures = 2;
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    lab.tell("C_Encrypt hang\nC_GetSessionInfo hang");
+    let sealing: Vec<_> = (0..4).map(|_| seal(&key, b"x")).collect();
+    // The first two are written off and have opened the breaker; the next two hang in the place of them. The trial waits
+    // behind those when they are written off too.
+    until("open", || token.health().breaker == BreakerState::Open);
+    lab.clock.go(Duration::from_secs(1));
+    until("a trial waits", || token.health().breaker == BreakerState::HalfOpen);
+    until("all are written off", || token.health().workers == 0);
+    drop(sealing);
+    lab.tell("");
+    until("all are back", || token.counts().came_back == 4);
+    ready(&token, &lab);
+    seal(&key, b"x").wait().unwrap();
+}
+
+#[test]
+fn a_slow_call_or_a_full_token_does_not_keep_a_token_shut_that_is_well_again() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.breaker.failures = 1;
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    lab.tell("C_Encrypt rv=0x31 times=1");
+    assert!(seal(&key, b"x").wait().is_err());
+    assert!(token.health().is_ready(), "a full token is not a broken one");
+    lab.tell("C_Encrypt rv=0x30 times=1\nC_GenerateKeyPair slow=3000");
+    assert!(seal(&key, b"x").wait().is_err());
+    // Well again, and the first who comes wants an RSA pair.
+    lab.clock.go(Duration::from_secs(1));
+    let pair = token.generate_key_pair(&rsa(b"pair"), 2_048, soon());
+    let began = Instant::now();
+    until("ready", || token.health().is_ready());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let _ = pair.wait();
+}
+
+#[test]
+fn the_warden_makes_its_trial_though_nobody_calls_after_the_last_failure() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.breaker.failures = 1;
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    for _ in 0..50 {
+        lab.tell("C_Encrypt rv=0x30");
+        assert!(seal(&key, b"x").wait().is_err());
+        lab.clock.go(Duration::from_secs(40));
+        until("ready without a call", || token.health().is_ready());
+    }
+}
