@@ -133,7 +133,12 @@ pub(crate) fn find(conn: &Conn<'_>, id: &[u8]) -> Result<Known, Failure> {
     for handle in objects {
         match conn.session()?.get_attributes(handle, &[AttributeType::Class])?.as_slice() {
             [Attribute::Class(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY)] => keys.push(handle),
-            [Attribute::Class(ObjectClass::PUBLIC_KEY)] => public = Some(handle),
+            [Attribute::Class(ObjectClass::PUBLIC_KEY)] => {
+                if public.replace(handle).is_some() {
+                    let two = "more than one public key of the token has this CKA_ID; remove the other";
+                    return Err(Error::unavailable(two).into());
+                }
+            }
             _ => {}
         }
     }

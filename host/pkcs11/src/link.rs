@@ -20,6 +20,7 @@ use crate::error::Failure;
 use crate::handles::{Grave, Identity, Known};
 use crate::lru::Lru;
 use crate::module::{Module, describe};
+use crate::ops::learned::Learned;
 use crate::pending::lock;
 use crate::pool::Inner;
 use crate::rv;
@@ -36,6 +37,7 @@ pub(crate) struct Link {
     pub(crate) spare: Mutex<Vec<Session>>,
     pub(crate) tokens: Mutex<Lru<Identity, Known>>,
     pub(crate) unwrapped: Mutex<Lru<Identity, Known>>,
+    pub(crate) learned: Learned,
     /// Session objects that nobody uses any more.
     pub(crate) grave: Arc<Grave>,
     /// Session objects that hang on a handle of somebody.
@@ -115,6 +117,7 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
         spare: Mutex::new(vec![session]),
         tokens: Mutex::new(Lru::new(inner.config.handles)),
         unwrapped: Mutex::new(Lru::new(inner.config.unwrapped)),
+        learned: Learned::default(),
         grave: Arc::default(),
         made: Arc::new(AtomicUsize::new(0)),
     }))

@@ -19,7 +19,6 @@ use crate::error::{Error, Failure};
 use crate::health::Counters;
 use crate::link::Link;
 use crate::module::Module;
-use crate::ops::learned::Learned;
 use crate::pending::{Answerable, Cell, Pending, lock};
 
 /// How often the warden looks while there is work.
@@ -164,7 +163,6 @@ pub(crate) struct Inner {
     pub(crate) refused_pin: Mutex<Option<blake3::Hash>>,
     /// The ids of keys that are being made.
     pub(crate) making: Mutex<HashSet<Vec<u8>>>,
-    pub(crate) learned: Learned,
     /// For session objects.
     pub(crate) numbers: AtomicU64,
 }

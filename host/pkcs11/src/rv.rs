@@ -54,6 +54,8 @@ use Means::{Auth, Busy, Input, NotFound, Rejected, Unavailable, Unsupported};
 use Rebuild::{Doubt, Handles, Link, Module, Nothing, Session};
 
 pub(crate) const GENERAL_ERROR: u64 = 0x5;
+pub(crate) const FUNCTION_FAILED: u64 = 0x6;
+pub(crate) const ARGUMENTS_BAD: u64 = 0x7;
 pub(crate) const FUNCTION_NOT_SUPPORTED: u64 = 0x54;
 pub(crate) const PIN_INCORRECT: u64 = 0xA0;
 pub(crate) const PIN_LOCKED: u64 = 0xA4;
@@ -62,7 +64,7 @@ pub(crate) const USER_NOT_LOGGED_IN: u64 = 0x101;
 pub(crate) const CRYPTOKI_NOT_INITIALIZED: u64 = 0x190;
 pub(crate) const CRYPTOKI_ALREADY_INITIALIZED: u64 = 0x191;
 /// From here up the values are the vendors' own.
-const VENDOR_DEFINED: u64 = 0x8000_0000;
+pub(crate) const VENDOR_DEFINED: u64 = 0x8000_0000;
 
 /// PKCS#11 3.2 with the values of 2.40.
 #[rustfmt::skip]

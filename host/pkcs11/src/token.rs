@@ -16,7 +16,7 @@ use crate::handles::{self, Identity};
 use crate::health::{Counters, Counts, Health};
 use crate::key::{Algorithm, Digest, IvSource, Key, KeyTemplate, Recipe, Sealed, Wrapping};
 use crate::module::Modules;
-use crate::ops::{cipher, create, learned::Learned, wrap};
+use crate::ops::{cipher, create, wrap};
 use crate::pending::{Pending, lock};
 use crate::pool::{How, Inner, State};
 use crate::probe::{self, Probe};
@@ -93,7 +93,6 @@ impl Token {
             pin_key,
             refused_pin: Mutex::default(),
             making: Mutex::default(),
-            learned: Learned::default(),
             numbers: 0.into(),
         });
         let token = Self { door: Arc::new(Door { inner: inner.clone() }) };

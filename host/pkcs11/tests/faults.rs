@@ -463,3 +463,66 @@ fn the_warden_makes_its_trial_though_nobody_calls_after_the_last_failure() {
         until("ready without a call", || token.health().is_ready());
     }
 }
+
+/// A C_Decrypt or C_UnwrapKey that fails on everything.
+#[test]
+fn a_device_that_is_broken_is_never_told_as_a_wrong_ciphertext_and_opens_the_breaker() {
+    let lab = Lab::new();
+    let token = lab.start(lab.faulty());
+    let kek = make(&token, b"kek");
+    let key = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
+    let sealed = seal(&key, b"text").wait().unwrap();
+    let how = keygate_pkcs11::Wrapping::AesKeyWrap;
+    let wrapped = kek.wrap_key(how, &key, soon()).wait().unwrap();
+    let pair = token.generate_key_pair(&rsa(b"pair"), 2_048, soon()).wait().unwrap();
+    for rv in ["30", "5", "6", "80000042"] {
+        lab.tell(&format!("C_Decrypt after rv=0x{rv}\nC_UnwrapKey after rv=0x{rv}"));
+        let mut refused = vec![
+            open(&key, &sealed).map(drop),
+            kek.unwrap_key(how, wrapped.clone(), &session_aes(false), soon()).wait().map(drop),
+            pair.decrypt_oaep(keygate_pkcs11::Digest::Sha1, vec![1; 256], soon()).wait().map(drop),
+            key.decrypt_cbc(&[0; 16], vec![1; 32], soon()).wait().map(drop),
+        ];
+        refused.push(open(&key, &sealed).map(drop));
+        for (n, answer) in refused.into_iter().enumerate() {
+            assert!(matches!(answer, Err(Error::Rejected(_))), "0x{rv}, {n}: {answer:?}");
+        }
+        assert_eq!(token.health().breaker, BreakerState::Open, "0x{rv}");
+        lab.tell("");
+        ready(&token, &lab);
+        assert_eq!(open(&key, &sealed).unwrap(), b"text");
+    }
+    // A token that is well again is believed again.
+    let mut wrong = sealed;
+    wrong.ciphertext[0] ^= 1;
+    assert_eq!(open(&key, &wrong), Err(Error::AuthenticationFailed));
+}
+
+#[test]
+fn no_input_of_a_client_opens_the_breaker() {
+    let lab = Lab::new();
+    let token = lab.start(lab.faulty());
+    let kek = make(&token, b"kek");
+    let pair = token.generate_key_pair(&rsa(b"pair"), 2_048, soon()).wait().unwrap();
+    let sha1 = keygate_pkcs11::Digest::Sha1;
+    let ways = [keygate_pkcs11::Wrapping::AesKeyWrap, keygate_pkcs11::Wrapping::AesKeyWrapPad];
+    for _ in 0..10 {
+        for how in ways {
+            let bad = kek.unwrap_key(how, vec![9; 48], &session_aes(false), soon()).wait();
+            assert_eq!(bad.err(), Some(Error::AuthenticationFailed), "{how:?}");
+        }
+        let rsa = keygate_pkcs11::Wrapping::RsaOaep(sha1);
+        let bad = pair.unwrap_key(rsa, vec![1; 256], &session_aes(false), soon()).wait();
+        assert_eq!(bad.err(), Some(Error::AuthenticationFailed));
+        let bad = pair.decrypt_oaep(sha1, vec![1; 256], soon()).wait();
+        assert_eq!(bad.err(), Some(Error::AuthenticationFailed));
+        let bad = kek.decrypt_cbc(&[0; 16], vec![1; 32], soon()).wait();
+        assert_eq!(bad.err(), Some(Error::AuthenticationFailed));
+    }
+    // Also where a refusal of one of them looks like trouble of the device.
+    lab.tell("C_UnwrapKey rv=0x30 times=1");
+    assert!(kek.unwrap_key(ways[0], vec![9; 48], &session_aes(false), soon()).wait().is_err());
+    lab.tell("");
+    assert!(token.health().is_ready());
+    assert_eq!((token.counts().failures, token.counts().links), (0, 1), "{:?}", token.health());
+}

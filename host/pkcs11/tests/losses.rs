@@ -129,3 +129,42 @@ fn a_token_that_has_stopped_refuses_and_its_module_is_finalised() {
     // And all of it once more.
     lab.token().connect(soon()).wait().unwrap();
 }
+
+#[test]
+fn a_public_key_that_somebody_put_in_place_of_the_real_one_is_given_to_nobody() {
+    use cryptoki::object::{Attribute, KeyType, ObjectClass};
+    let lab = Lab::new();
+    let token = lab.token();
+    let real = token.generate_key_pair(&lab::rsa(b"pair"), 2_048, soon()).wait().unwrap().public_key(soon()).wait();
+    let real = real.unwrap();
+    let (_module, session) = lab.somebody();
+    let planted = |modulus: Vec<u8>| {
+        session
+            .create_object(&[
+                Attribute::Class(ObjectClass::PUBLIC_KEY),
+                Attribute::KeyType(KeyType::RSA),
+                Attribute::Token(true),
+                Attribute::Private(false),
+                Attribute::Wrap(true),
+                Attribute::Id(b"pair".to_vec()),
+                Attribute::Modulus(modulus),
+                Attribute::PublicExponent(vec![1, 0, 1]),
+            ])
+            .unwrap()
+    };
+    let own = session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY)]).unwrap();
+    planted(vec![0xC1; 256]);
+    // The handles of before are forgotten with the link.
+    let anew = || {
+        session.logout().unwrap();
+        token.find_key(b"pair", soon()).wait()
+    };
+    let two = anew().unwrap_err().to_string();
+    assert!(two.contains("more than one public key"), "{two}");
+    session.destroy_object(own[0]).unwrap();
+    let pair = anew().unwrap();
+    assert_eq!(pair.public_key(soon()).wait().unwrap(), real, "the private key's own");
+    let what = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
+    let leaks = pair.wrap_key(Wrapping::RsaOaep(keygate_pkcs11::Digest::Sha1), &what, soon()).wait().unwrap_err();
+    assert!(leaks.to_string().contains("not of the private key"), "{leaks}");
+}
