@@ -64,6 +64,7 @@ mod raw;
 mod rv;
 mod serve;
 mod token;
+mod uses;
 mod warden;
 
 pub use breaker::BreakerState;

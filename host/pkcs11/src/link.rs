@@ -24,20 +24,26 @@ use crate::ops::learned::Learned;
 use crate::pending::lock;
 use crate::pool::Inner;
 use crate::rv;
+use crate::uses::Uses;
 
 pub(crate) struct Link {
     pub(crate) epoch: u64,
+    /// The number of its token on the module.
+    number: u64,
     pub(crate) generation: u64,
     pub(crate) slot: Slot,
     serial: String,
     pub(crate) login_required: bool,
     /// The numbers of all sessions that were opened in it.
     pub(crate) sessions: Mutex<HashSet<u64>>,
+    /// How many of them nobody uses or closes any more: an operation may be open in them.
+    pub(crate) leaked: AtomicUsize,
     /// Sessions without a worker.
     pub(crate) spare: Mutex<Vec<Session>>,
     pub(crate) tokens: Mutex<Lru<Identity, Known>>,
     pub(crate) unwrapped: Mutex<Lru<Identity, Known>>,
     pub(crate) learned: Learned,
+    pub(crate) uses: Uses,
     /// Session objects that nobody uses any more.
     pub(crate) grave: Arc<Grave>,
     /// Session objects that hang on a handle of somebody.
@@ -53,11 +59,27 @@ impl Link {
         match module.context.open_rw_session_no_drop(self.slot) {
             Ok(session) => {
                 lock(&self.sessions).insert(session.handle());
+                module.owns(session.handle(), (self.number, self.epoch));
                 Ok(session)
             }
             Err(CkError::Pkcs11(RvError::SessionCount, _)) => Err(Failure::NoSession),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Closes a session of this link that nobody uses. A module that closed it itself may have given its number out again:
+    /// so not when it is another's of ours by now, or another slot's.
+    pub(crate) fn close(&self, module: &Module, session: u64) {
+        lock(&self.sessions).remove(&session);
+        let ours = module.disown(session, (self.number, self.epoch)) && module.generation() == self.generation;
+        if ours && module.raw.slot_of(session).is_ok_and(|slot| slot == self.slot.id()) {
+            let _ = module.raw.close_session(session);
+        }
+    }
+
+    /// How many sessions somebody works with, beside so many that hang.
+    pub(crate) fn held(&self, hung: usize) -> usize {
+        lock(&self.sessions).len().saturating_sub(self.leaked.load(Ordering::Relaxed) + hung)
     }
 
     /// Forgets the handles of these keys. They are not destroyed: their numbers may be another object's by now.
@@ -107,17 +129,21 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
         let _ = module.raw.close_session(session.handle());
         return Err(failure);
     }
+    module.owns(session.handle(), (inner.number, epoch));
     Ok(Some(Link {
         epoch,
+        number: inner.number,
         generation,
         slot,
         serial: info.serial_number().trim().to_owned(),
         login_required: info.login_required(),
         sessions: Mutex::new(HashSet::from([session.handle()])),
+        leaked: AtomicUsize::new(0),
         spare: Mutex::new(vec![session]),
         tokens: Mutex::new(Lru::new(inner.config.handles)),
         unwrapped: Mutex::new(Lru::new(inner.config.unwrapped)),
         learned: Learned::default(),
+        uses: Uses::default(),
         grave: Arc::default(),
         made: Arc::new(AtomicUsize::new(0)),
     }))

@@ -6,7 +6,7 @@
 //! [`Modules`]. A library stays in memory to the end of the process: its exit handlers would otherwise run in code that
 //! is gone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +62,7 @@ impl Modules {
             tokens: AtomicU64::new(0),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
+            sessions: Mutex::default(),
         };
         module.initialize().map_err(|failure| fails(describe(&failure)))?;
         let module = Arc::new(module);
@@ -113,6 +114,8 @@ pub(crate) struct Module {
     tokens: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whose a session is, by its number: the token, and the epoch of its link.
+    sessions: Mutex<HashMap<u64, (u64, u64)>>,
 }
 
 /// Being inside a module.
@@ -135,6 +138,21 @@ impl Module {
     /// A number for a new token on it.
     pub(crate) fn number(&self) -> u64 {
         self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A session was opened.
+    pub(crate) fn owns(&self, session: u64, owner: (u64, u64)) {
+        lock(&self.sessions).insert(session, owner);
+    }
+
+    /// Says whether a session is still that owner's, who is done with it.
+    pub(crate) fn disown(&self, session: u64, owner: (u64, u64)) -> bool {
+        let mut sessions = lock(&self.sessions);
+        let is = sessions.get(&session) == Some(&owner);
+        if is {
+            sessions.remove(&session);
+        }
+        is
     }
 
     pub(crate) fn generation(&self) -> u64 {

@@ -16,6 +16,7 @@ use crate::breaker::{Breaker, BreakerState, Permit, Trial};
 use crate::config::{Surroundings, TokenConfig};
 use crate::conn::Conn;
 use crate::error::{Error, Failure};
+use crate::handles::Identity;
 use crate::health::Counters;
 use crate::link::Link;
 use crate::module::Module;
@@ -32,8 +33,6 @@ pub(crate) struct How {
     pub(crate) deadline: Instant,
     /// Generates RSA keys: may take long.
     pub(crate) slow: bool,
-    /// No other call of this token at the same time.
-    pub(crate) alone: bool,
     /// Looks before it makes, so that it may be tried again after a vague failure. SoftHSM fails a making now and then with
     /// CKR_GENERAL_ERROR when several threads make objects.
     pub(crate) makes: bool,
@@ -41,7 +40,7 @@ pub(crate) struct How {
 
 impl How {
     pub(crate) fn by(deadline: Instant) -> Self {
-        Self { deadline, slow: false, alone: false, makes: false }
+        Self { deadline, slow: false, makes: false }
     }
 }
 
@@ -110,10 +109,10 @@ pub(crate) struct Running {
     pub(crate) told: bool,
     /// Whether it has been counted as a failure.
     pub(crate) counted: bool,
-    /// Waits to be alone; is not inside the module.
+    /// Waits for others; is not inside the module.
     pub(crate) parked: bool,
-    /// The number of its session, so that it is not closed under it.
-    pub(crate) session: Option<u64>,
+    /// Its session and the epoch of its link, so that it is not closed under it.
+    pub(crate) session: Option<(u64, u64)>,
 }
 
 #[derive(Default)]
@@ -123,8 +122,8 @@ pub(crate) struct State {
     pub(crate) live: usize,
     /// Written off and not come back.
     pub(crate) lost: usize,
-    /// The sessions of those.
-    pub(crate) lost_sessions: HashSet<u64>,
+    /// The sessions of those, with the epochs of their links.
+    pub(crate) lost_sessions: HashSet<(u64, u64)>,
     workers: u64,
     /// The worker that is alone.
     pub(crate) alone: Option<u64>,
@@ -208,6 +207,26 @@ impl Inner {
         match self.enqueue(job) {
             Ok(()) => pending,
             Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Whether the link knows the object of a key, so that nobody need be asked for it.
+    pub(crate) fn knows(&self, identity: &Identity) -> bool {
+        if lock(&self.breaker).state().0 != BreakerState::Closed {
+            return false;
+        }
+        let link = {
+            let state = self.lock();
+            if state.closing || state.live == 0 {
+                return false;
+            }
+            state.link.clone()
+        };
+        let Some(link) = link.filter(|link| link.generation == self.module.generation()) else { return false };
+        match identity {
+            Identity::Token(_) => lock(&link.tokens).get(identity).is_some(),
+            Identity::Unwrapped(_) => lock(&link.unwrapped).get(identity).is_some(),
+            Identity::Made(..) => false,
         }
     }
 
@@ -300,7 +319,7 @@ impl Inner {
                         told: false,
                         counted: false,
                         parked: false,
-                        session: seat.session.as_ref().map(|(_, session)| session.handle()),
+                        session: seat.session.as_ref().map(|(link, session)| (link.epoch, session.handle())),
                     };
                     state.running.insert(seat.id, running);
                     return Some(job);
@@ -319,12 +338,11 @@ impl Inner {
         let Some(running) = state.running.remove(&seat.id) else {
             return self.come_back(seat, state);
         };
-        if state.alone == Some(seat.id) {
-            state.alone = None;
-            self.work.notify_all();
-        }
         if matches!(outcome, Err(Failure::NoSession)) && !state.closing {
-            let others = state.link.as_ref().is_some_and(|link| !lock(&link.sessions).is_empty());
+            let others = state.link.as_ref().is_some_and(|link| {
+                let hung = state.lost_sessions.iter().filter(|(epoch, _)| *epoch == link.epoch).count();
+                link.held(hung) > 0
+            });
             seat.rests_until = Some(Instant::now() + REST);
             if others {
                 state.queue.push_front(job);
@@ -346,13 +364,20 @@ impl Inner {
     }
 
     /// A worker that was written off is back. It takes a place that is free, or ends.
-    fn come_back(&self, seat: &mut Seat, mut state: MutexGuard<'_, State>) -> bool {
+    fn come_back<'a>(&'a self, seat: &mut Seat, mut state: MutexGuard<'a, State>) -> bool {
         state.lost = state.lost.saturating_sub(1);
         self.counters.came_back.fetch_add(1, Ordering::Relaxed);
         if let Some((link, session)) = seat.session.take() {
-            state.lost_sessions.remove(&session.handle());
-            // The operation that it hung in may be open still: nobody uses the session again while the link lasts.
-            drop((link, session));
+            state.lost_sessions.remove(&(link.epoch, session.handle()));
+            let current = state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link));
+            if current {
+                // The operation that it hung in may be open still: nobody uses the session again while the link lasts.
+                link.leaked.fetch_add(1, Ordering::Relaxed);
+            } else {
+                drop(state);
+                self.let_go(&link, &session, seat.id);
+                state = self.lock();
+            }
         }
         let stays = state.live < self.config.sessions && !state.closing;
         if stays {
@@ -386,20 +411,37 @@ impl Inner {
         Ok(())
     }
 
-    /// Waits until no other worker is inside the module, and keeps it so until the call is over or `together` is called.
-    /// False when it was so already.
-    pub(crate) fn alone(&self, seat: &Seat) -> Result<bool, Failure> {
-        let mut state = self.lock();
-        if state.alone == Some(seat.id) {
-            return Ok(false);
+    /// Notes that a call waits for others, or does so no more.
+    pub(crate) fn park(&self, id: u64, parked: bool) {
+        if let Some(running) = self.lock().running.get_mut(&id) {
+            running.parked = parked;
+            if !parked {
+                running.since = Instant::now();
+            }
         }
+    }
+
+    /// Waits until no other worker is inside the module, but for those that are slow, and keeps it so until `together` is
+    /// called. Not for longer than somebody waits for the answer.
+    pub(crate) fn alone(&self, seat: &Seat) -> Result<(), Failure> {
+        let mut state = self.lock();
         state.waiting += 1;
+        let mut answer = None;
         if let Some(running) = state.running.get_mut(&seat.id) {
             running.parked = true;
+            // Of the link that was lost: it is not used again.
+            running.session = None;
+            answer = Some(running.answer.clone());
         }
+        let mut gives_up = false;
         loop {
-            let others = state.running.iter().any(|(id, running)| *id != seat.id && !running.parked);
+            let inside = |running: &Running| !running.parked && !running.how.slow;
+            let others = state.running.iter().any(|(id, running)| *id != seat.id && inside(running));
             if (state.alone.is_none() && !others) || seat.is_lost() {
+                break;
+            }
+            gives_up = answer.as_ref().is_some_and(|answer| answer.is_over());
+            if gives_up {
                 break;
             }
             state = self.left.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
@@ -408,12 +450,17 @@ impl Inner {
         if seat.is_lost() {
             return Err(Failure::WrittenOff);
         }
+        if gives_up {
+            drop(state);
+            self.work.notify_all();
+            return Err(Error::Busy { retry_after: None }.into());
+        }
         state.alone = Some(seat.id);
         if let Some(running) = state.running.get_mut(&seat.id) {
             running.parked = false;
             running.since = Instant::now();
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Ends what `alone` began.

@@ -154,10 +154,16 @@ impl Token {
         if let Err(error) = check_id(id) {
             return Pending::ready(Err(error));
         }
+        let identity = Identity::Token(id.to_vec());
+        // What is known is not looked up again, nor is anybody asked: if it is gone, its use will tell.
+        if self.inner().knows(&identity) {
+            return Pending::ready(Ok(create::key_of(&self.door, (identity, None))));
+        }
         let (door, id) = (self.door.clone(), id.to_vec());
         self.call(How::by(deadline), move |conn| {
+            conn.begin(&identity)?;
             handles::find(conn, &id)?;
-            Ok(create::key_of(&door, (Identity::Token(id.clone()), None)))
+            Ok(create::key_of(&door, (identity.clone(), None)))
         })
     }
 
@@ -205,8 +211,7 @@ impl Token {
             return Pending::ready(Err(error));
         }
         let (id, begun) = (id.to_vec(), Cell::new(false));
-        // Alone: a call that has just looked the handle up must not meet another key under its number.
-        self.call(How { alone: true, makes: true, ..How::by(deadline) }, move |conn| create::destroy(conn, &begun, &id))
+        self.call(How { makes: true, ..How::by(deadline) }, move |conn| create::destroy(conn, &begun, &id))
     }
 
     /// `len` bytes of the token's generator: 0 to 4,096.
@@ -394,8 +399,18 @@ impl Key {
                 wrap::unwrap_persistent(conn, &begun, &recipe).map(|new| create::key_of(&door, new))
             });
         }
+        // What may leave the token again, or opens what may, is nobody's but the caller's, and ends with the handle.
+        if template.exportable || template.usage.unwrap || template.usage.wrap {
+            return self.call(deadline, move |conn, _| {
+                wrap::unwrap_passing(conn, &recipe).map(|new| create::key_of(&door, new))
+            });
+        }
         let identity = wrap::identity_of(&recipe);
+        let known = self.door.inner.knows(&identity);
         let key = Key { door, identity, recipe: Some(recipe), made: None };
+        if known {
+            return Pending::ready(Ok(key));
+        }
         self.door.inner.submit(How::by(deadline), move |conn| {
             handles::resolve(conn, &key)?;
             Ok(key.clone())
@@ -440,6 +455,7 @@ fn check_id(id: &[u8]) -> Result<(), Error> {
 fn check_template(template: &KeyTemplate, algorithm: Algorithm) -> Result<(), Error> {
     all(&[
         (template.algorithm == algorithm, "`algorithm` does not fit the call: AES for secret keys, RSA for pairs"),
+        (!(template.persistent && template.exportable), "a key that stays in the token must not be exportable"),
         (template.persistent == template.id.is_some(), "a persistent key needs an id, and no other key may have one"),
     ])?;
     template.id.as_deref().map_or(Ok(()), check_id)

@@ -66,12 +66,12 @@ impl Inner {
             let inside = now.saturating_duration_since(running.since);
             if !running.told && running.how.deadline <= now {
                 running.told = true;
-                running.answer.refuse(late(true));
+                running.answer.refuse(late(!running.parked));
                 self.counters.late.fetch_add(1, Ordering::Relaxed);
             }
             let hang = if running.how.slow { self.config.hang_generating } else { self.config.hang };
             let is_hung = inside >= hang && !running.parked;
-            let slow = running.told && inside >= self.config.breaker.slow && !running.how.slow;
+            let slow = running.told && inside >= self.config.breaker.slow && !running.how.slow && !running.parked;
             if (is_hung || slow) && !running.counted {
                 running.counted = true;
                 self.note("a call did not come back from the module in time".to_owned());

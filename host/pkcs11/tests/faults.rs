@@ -526,3 +526,62 @@ fn no_input_of_a_client_opens_the_breaker() {
     assert!(token.health().is_ready());
     assert_eq!((token.counts().failures, token.counts().links), (0, 1), "{:?}", token.health());
 }
+
+#[test]
+fn to_destroy_one_key_waits_for_its_own_users_and_for_nobody_else() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.hang = Duration::from_secs(20);
+    let token = lab.start(config);
+    let (busy, idle, other) = (make(&token, b"busy"), make(&token, b"idle"), make(&token, b"other"));
+    seal(&other, b"x").wait().unwrap();
+    lab.tell("C_Encrypt slow=1500 times=1\nC_GenerateKeyPair slow=3000");
+    let pair = token.generate_key_pair(&rsa(b"pair"), 2_048, soon());
+    let sealing = seal(&busy, b"x");
+    until("both are inside", || token.health().in_use == 2);
+    std::thread::sleep(Duration::from_millis(100));
+    let began = Instant::now();
+    let late = token.destroy_key(b"busy", within(400));
+    token.destroy_key(b"idle", soon()).wait().unwrap();
+    seal(&other, b"x").wait().unwrap();
+    assert!(began.elapsed() < Duration::from_millis(350), "{:?}", began.elapsed());
+    assert!(late.wait().is_err(), "somebody uses it");
+    seal(&other, b"x").wait().unwrap();
+    sealing.wait().unwrap();
+    assert_eq!(seal(&idle, b"x").wait().err(), Some(Error::NotFound));
+    until("destroyed when nobody uses it", || token.destroy_key(b"busy", soon()).wait().is_ok());
+    assert!(token.health().is_ready());
+    assert_eq!(token.counts().failures, 0);
+    lab.tell("");
+    pair.wait().unwrap();
+}
+
+#[test]
+fn sessions_that_nobody_can_use_are_closed_when_the_token_has_no_more() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.sessions = 1;
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    // CKR_OPERATION_ACTIVE: the session is not used again, and the token gives no other.
+    lab.tell("C_Encrypt after rv=0x90 times=1\nC_OpenSession rv=0xB1 times=1");
+    seal(&key, b"x").wait().unwrap();
+    assert!(token.counts().links > 1, "the link was given up");
+    assert!(token.health().sessions <= 2, "{:?}", token.health());
+}
+
+#[test]
+fn a_key_that_is_known_is_found_without_asking_the_token() {
+    let lab = Lab::new();
+    let token = lab.start(lab.faulty());
+    make(&token, b"k");
+    let calls = token.counts().calls;
+    lab.tell("C_FindObjectsInit rv=0x30");
+    for _ in 0..3 {
+        token.find_key(b"k", soon()).wait().unwrap();
+    }
+    assert_eq!(token.counts().calls, calls);
+    lab.tell("");
+    token.destroy_key(b"k", soon()).wait().unwrap();
+    assert_eq!(token.find_key(b"k", soon()).wait().err(), Some(Error::NotFound));
+}

@@ -157,6 +157,7 @@ fn a_public_key_that_somebody_put_in_place_of_the_real_one_is_given_to_nobody() 
     // The handles of before are forgotten with the link.
     let anew = || {
         session.logout().unwrap();
+        assert_eq!(token.find_key(b"never", soon()).wait().err(), Some(Error::NotFound));
         token.find_key(b"pair", soon()).wait()
     };
     let two = anew().unwrap_err().to_string();
@@ -167,4 +168,57 @@ fn a_public_key_that_somebody_put_in_place_of_the_real_one_is_given_to_nobody() 
     let what = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
     let leaks = pair.wrap_key(Wrapping::RsaOaep(keygate_pkcs11::Digest::Sha1), &what, soon()).wait().unwrap_err();
     assert!(leaks.to_string().contains("not of the private key"), "{leaks}");
+}
+
+#[test]
+fn a_key_that_somebody_planted_is_neither_used_nor_taken_for_absent() {
+    use cryptoki::object::{Attribute, KeyType, ObjectClass};
+    use cryptoki::session::UserType;
+    use cryptoki::types::AuthPin;
+    let lab = Lab::new();
+    let token = lab.token();
+    token.connect(soon()).wait().unwrap();
+    let (_module, session) = lab.somebody();
+    let _ = session.login(UserType::User, Some(&AuthPin::new(lab::PIN.into())));
+    let cases = [
+        ("CKA_PRIVATE", false, true, false),
+        ("CKA_SENSITIVE", true, false, false),
+        ("CKA_EXTRACTABLE", true, true, true),
+    ];
+    for (name, private, sensitive, extractable) in cases {
+        let attributes = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Token(true),
+            Attribute::Private(private),
+            Attribute::Sensitive(sensitive),
+            Attribute::Extractable(extractable),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+            Attribute::Id(name.into()),
+            Attribute::Value(vec![7; 32]),
+        ];
+        session.create_object(&attributes).unwrap();
+        match token.find_key(name.as_bytes(), soon()).wait() {
+            Err(Error::Unavailable { detail, .. }) => assert!(detail.contains(name), "{detail}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_was_unwrapped_to_leave_ends_with_its_handle() {
+    let lab = Lab::new();
+    let token = lab.token();
+    let kek = make(&token, b"kek");
+    let key = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
+    let wrapped = kek.wrap_key(Wrapping::AesKeyWrap, &key, soon()).wait().unwrap();
+    drop(key);
+    let back = kek.unwrap_key(Wrapping::AesKeyWrap, wrapped, &session_aes(true), soon()).wait().unwrap();
+    kek.wrap_key(Wrapping::AesKeyWrap, &back, soon()).wait().unwrap();
+    drop(back);
+    token.connect(soon()).wait().unwrap();
+    let (_module, session) = lab.somebody();
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 1, "the wrapping key alone");
+    assert_eq!(token.health().unwrapped, 0);
 }

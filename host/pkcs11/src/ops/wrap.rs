@@ -72,6 +72,13 @@ pub(crate) fn unwrap_persistent(conn: &Conn<'_>, begun: &Cell<bool>, recipe: &Re
     create::make(conn, begun, &recipe.template, Origin::Unwrapped, &|conn| Ok((unwrap_by(conn, &by, recipe)?, None)))
 }
 
+/// Unwraps a key into a session object that ends with its handle.
+pub(crate) fn unwrap_passing(conn: &Conn<'_>, recipe: &Recipe) -> Result<New, Failure> {
+    let by = resolve(conn, &recipe.unwrapping)?;
+    let make = |conn: &Conn<'_>| Ok((unwrap_by(conn, &by, recipe)?, None));
+    create::make_session(conn, &recipe.template, Origin::Unwrapped, &make)
+}
+
 /// Unwraps a key into a session object, which is kept for the next who unwraps the same.
 pub(crate) fn unwrap_session(conn: &Conn<'_>, recipe: &Recipe, identity: &Identity) -> Result<Known, Failure> {
     let by = resolve(conn, &recipe.unwrapping)?;
