@@ -159,6 +159,8 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     pub(crate) last_error: Mutex<Option<crate::health::LastError>>,
     pub(crate) pin_key: [u8; 32],
+    /// The serial number of the token that was linked first: no other takes its place.
+    pub(crate) serial: Mutex<Option<String>>,
     pub(crate) refused_pin: Mutex<Option<blake3::Hash>>,
     /// The ids of keys that are being made.
     pub(crate) making: Mutex<HashSet<Vec<u8>>>,
@@ -401,12 +403,16 @@ impl Inner {
             while let Some(mut job) = inner.next(&mut seat) {
                 let outcome = inner.serve(&mut seat, &mut *job);
                 if !inner.finish(&mut seat, job, outcome) {
+                    lock(&inner.threads).remove(&std::thread::current().id());
                     return;
                 }
             }
+            lock(&inner.threads).remove(&std::thread::current().id());
             inner.lock().live -= 1;
             inner.left.notify_all();
         })?;
+        // Of those that have ended nobody need know.
+        state.joins.retain(|join| !join.is_finished());
         state.joins.push(join);
         Ok(())
     }

@@ -161,7 +161,8 @@ impl Inner {
         let says = |failure: Failure| Failure::NoLink(describe(&failure));
         // Shorter than what the warden takes for hung, so that who waits here is not written off.
         let patience = self.config.hang / 2;
-        if self.module.restart(who, false, patience).map_err(says)? {
+        let first = self.module.generation() == 0;
+        if self.module.revive(who, patience).map_err(says)? && !first {
             self.counters.restarts.fetch_add(1, Ordering::Relaxed);
         }
         let epoch = {
@@ -173,11 +174,15 @@ impl Inner {
             let _inside = self.module.enter(who);
             link::connect(self, epoch)
         };
+        // Whoever was written off meanwhile has a successor, whose link must not be disturbed.
+        still(seat)?;
         let mut found = connect();
+        still(seat)?;
         // A module may look for its tokens only when it is initialised.
         if !matches!(found, Ok(Some(_)))
             && may_help(&found)
             && self.module.restart(who, true, patience).unwrap_or(false)
+            && !seat.is_lost()
         {
             self.counters.restarts.fetch_add(1, Ordering::Relaxed);
             found = connect();
@@ -188,14 +193,12 @@ impl Inner {
                 self.config.find
             ))
         })?;
-        if seat.is_lost() {
-            return Err(Failure::WrittenOff);
-        }
+        still(seat)?;
         let link = Arc::new(link);
         self.lock().link = Some(link.clone());
         self.module.set_linked(self.number, true);
         self.counters.links.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(token = %self.config.name, epoch, "the PKCS#11 token is linked");
+        tracing::info!(token = %self.config.name, serial = %link.serial, epoch, "the PKCS#11 token is linked");
         Ok(link)
     }
 
@@ -265,6 +268,10 @@ impl Inner {
             Failure::WrittenOff => crate::pending::late(true),
         }
     }
+}
+
+fn still(seat: &Seat) -> Result<(), Failure> {
+    if seat.is_lost() { Err(Failure::WrittenOff) } else { Ok(()) }
 }
 
 fn level_of(failure: &Failure) -> Rebuild {

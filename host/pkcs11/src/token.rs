@@ -91,6 +91,7 @@ impl Token {
             counters: Counters::default(),
             last_error: Mutex::default(),
             pin_key,
+            serial: Mutex::default(),
             refused_pin: Mutex::default(),
             making: Mutex::default(),
             numbers: 0.into(),

@@ -585,3 +585,44 @@ fn a_key_that_is_known_is_found_without_asking_the_token() {
     token.destroy_key(b"k", soon()).wait().unwrap();
     assert_eq!(token.find_key(b"k", soon()).wait().err(), Some(Error::NotFound));
 }
+
+#[test]
+fn a_module_that_cannot_be_initialised_yet_starts_and_serves_later() {
+    let lab = Lab::new();
+    for rule in ["C_Initialize rv=0x30", "C_Initialize hang"] {
+        lab.tell(rule);
+        let began = Instant::now();
+        let token = lab.start(lab.faulty());
+        assert!(began.elapsed() < Duration::from_millis(500), "{rule}: {:?}", began.elapsed());
+        assert!(token.connect(within(300)).wait().is_err(), "{rule}");
+        lab.tell("");
+        until("served", || {
+            lab.clock.go(Duration::from_secs(40));
+            token.random(8, within(2_000)).wait().is_ok()
+        });
+        token.stop();
+    }
+}
+
+#[test]
+fn a_locked_pin_is_tried_again_and_a_refused_one_when_its_file_was_written_anew() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.breaker.failures = 1_000;
+    let token = lab.start(config);
+    // Locked, and unlocked with the same PIN.
+    lab.tell("C_Login rv=0xA4 times=2");
+    assert!(detail(token.connect(soon()).wait()).contains("CKR_PIN_LOCKED"));
+    lab.tell("");
+    token.connect(soon()).wait().unwrap();
+    drop(token);
+    let mut config = lab.faulty();
+    config.breaker.failures = 1_000;
+    let token = lab.start(config);
+    lab.tell("C_Login rv=0xA0 times=1");
+    assert!(detail(token.connect(soon()).wait()).contains("CKR_PIN_INCORRECT"));
+    assert!(detail(token.connect(soon()).wait()).contains("has refused this PIN before"));
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(lab.dir.path().join("pin"), PIN).unwrap();
+    token.connect(soon()).wait().unwrap();
+}

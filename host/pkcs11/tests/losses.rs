@@ -222,3 +222,21 @@ fn what_was_unwrapped_to_leave_ends_with_its_handle() {
     assert_eq!(session.find_objects(&[]).unwrap().len(), 1, "the wrapping key alone");
     assert_eq!(token.health().unwrapped, 0);
 }
+
+#[test]
+fn another_token_of_the_same_label_does_not_take_the_place_of_the_first() {
+    let lab = Lab::new();
+    let token = lab.token();
+    make(&token, b"k");
+    let (tokens, aside) = (lab.dir.path().join("tokens"), lab.dir.path().join("aside"));
+    Pkcs11::new(softhsm()).unwrap().finalize().unwrap();
+    fs::rename(&tokens, &aside).unwrap();
+    fs::create_dir(&tokens).unwrap();
+    lab.add_token("keygate");
+    for _ in 0..3 {
+        let gone = token.destroy_key(b"k", soon()).wait();
+        assert!(matches!(gone, Err(Error::Unavailable { .. })), "{gone:?}");
+    }
+    let why = token.health().last_error.unwrap().what;
+    assert!(why.contains("serial number"), "{why}");
+}
