@@ -146,7 +146,7 @@ fn unfit(id: &[u8], why: &str) -> Failure {
 /// that never leaves: anything else was put there by others, some modules let them without a PIN.
 pub(crate) fn find(conn: &Conn<'_>, id: &[u8]) -> Result<Known, Failure> {
     let objects = objects(conn, id)?;
-    let (mut keys, mut public, mut unguarded) = (Vec::new(), None, false);
+    let (mut keys, mut publics, mut unguarded) = (Vec::new(), Vec::new(), false);
     for handle in objects {
         let found = conn.session()?.get_attributes(handle, &[AttributeType::Class, AttributeType::Private])?;
         match found.as_slice() {
@@ -154,14 +154,13 @@ pub(crate) fn find(conn: &Conn<'_>, id: &[u8]) -> Result<Known, Failure> {
                 keys.push(handle);
             }
             [Attribute::Class(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY), ..] => unguarded = true,
-            [Attribute::Class(ObjectClass::PUBLIC_KEY), ..] => {
-                if public.replace(handle).is_some() {
-                    let two = "more than one public key of the token has this CKA_ID; remove the other";
-                    return Err(Error::unavailable(two).into());
-                }
-            }
+            [Attribute::Class(ObjectClass::PUBLIC_KEY), ..] => publics.push(handle),
             _ => {}
         }
+    }
+    if publics.len() > 1 {
+        let two = "more than one public key of the token has this CKA_ID; remove the other";
+        return Err(Error::unavailable(two).into());
     }
     let handle = match keys.as_slice() {
         [handle] => *handle,
@@ -171,7 +170,7 @@ pub(crate) fn find(conn: &Conn<'_>, id: &[u8]) -> Result<Known, Failure> {
         }
         _ => return Err(Error::invalid("more than one key of the token has this CKA_ID; remove the other").into()),
     };
-    let known = learn(conn, handle, public)?;
+    let known = learn(conn, handle, publics.first().copied())?;
     if !known.sensitive {
         return Err(unfit(id, "not CKA_SENSITIVE"));
     }

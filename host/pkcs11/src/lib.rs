@@ -43,7 +43,8 @@
 //! | deadlines of futures | told within 20 ms |
 //! | stopping | 5 s for calls inside the module |
 //!
-//! A key seals at most 2^32 plaintexts with random iv of 96 bits (NIST SP 800-38D, 8.3): the plugin sees to that.
+//! A key seals at most 2^32 plaintexts with random iv of 96 bits (NIST SP 800-38D, 8.3). Nothing
+//! here counts them: who uses a key rotates it in time.
 
 pub mod breaker;
 mod config;

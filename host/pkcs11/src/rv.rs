@@ -58,7 +58,6 @@ pub(crate) const FUNCTION_FAILED: u64 = 0x6;
 pub(crate) const ARGUMENTS_BAD: u64 = 0x7;
 pub(crate) const FUNCTION_NOT_SUPPORTED: u64 = 0x54;
 pub(crate) const PIN_INCORRECT: u64 = 0xA0;
-pub(crate) const PIN_LOCKED: u64 = 0xA4;
 pub(crate) const USER_ALREADY_LOGGED_IN: u64 = 0x100;
 pub(crate) const USER_NOT_LOGGED_IN: u64 = 0x101;
 pub(crate) const CRYPTOKI_NOT_INITIALIZED: u64 = 0x190;
