@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use keygate_core::ports::{Clock, Entropy};
 use keygate_core::secret::SecretText;
@@ -138,6 +138,7 @@ impl TokenConfig {
             Find::Label(text) | Find::Serial(text) => text,
         };
         let ms = Duration::from_millis(1);
+        let hour = Duration::from_secs(3_600);
         let rules = [
             ((1..=MAX_NAME).contains(&self.name.len()), "its name must have 1 to 64 bytes"),
             (self.module.is_absolute(), "`module` must be an absolute path"),
@@ -149,6 +150,7 @@ impl TokenConfig {
                 self.hang >= ms && self.hang_generating >= self.hang,
                 "`hang` must be at least 1ms and at most `hang_generating`",
             ),
+            (self.hang_generating <= hour, "`hang` and `hang_generating` must be at most 1h"),
             ((1..=1 << 20).contains(&self.handles), "`handles` must be 1 to 1048576"),
             ((1..=1 << 20).contains(&self.unwrapped), "`unwrapped` must be 1 to 1048576"),
             (self.label_prefix.len() <= 64, "`label_prefix` must have at most 64 bytes"),
@@ -156,6 +158,10 @@ impl TokenConfig {
             (
                 self.breaker.open_for >= ms && self.breaker.open_at_most >= self.breaker.open_for,
                 "`breaker.open_for` must be at least 1ms and at most `breaker.open_at_most`",
+            ),
+            (
+                self.breaker.open_at_most <= hour && self.breaker.slow <= hour,
+                "`breaker.open_at_most` and `breaker.slow` must be at most 1h",
             ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
@@ -185,21 +191,26 @@ impl fmt::Debug for Surroundings {
     }
 }
 
-/// Reads the PIN. The error says what is wrong and how to mend it, and nothing of the PIN.
-pub(crate) fn read_pin(source: &PinSource, environment: &Environment) -> Result<SecretText, String> {
-    let pin = match source {
-        PinSource::Environment(name) => environment(name).ok_or_else(|| {
-            format!("the PIN's environment variable {name} is not set; set it for the gateway's process")
-        })?,
+/// Reads the PIN, and when its file was written. The error says what is wrong and how to mend it, and nothing of the PIN.
+pub(crate) fn read_pin(
+    source: &PinSource,
+    environment: &Environment,
+) -> Result<(SecretText, Option<SystemTime>), String> {
+    let (pin, written) = match source {
+        PinSource::Environment(name) => {
+            let unset =
+                || format!("the PIN's environment variable {name} is not set; set it for the gateway's process");
+            (environment(name).ok_or_else(unset)?, None)
+        }
         PinSource::File(path) => read_pin_file(path)?,
     };
     if pin.expose().is_empty() || pin.expose().len() > MAX_PIN {
         return Err(format!("the PIN must have 1 to {MAX_PIN} bytes; correct its file or variable"));
     }
-    Ok(pin)
+    Ok((pin, written))
 }
 
-fn read_pin_file(path: &std::path::Path) -> Result<SecretText, String> {
+fn read_pin_file(path: &std::path::Path) -> Result<(SecretText, Option<SystemTime>), String> {
     let name = path.display();
     let unreadable =
         |e: std::io::Error| format!("the PIN file {name} cannot be read ({e}); let the gateway's user read it");
@@ -221,7 +232,7 @@ fn read_pin_file(path: &std::path::Path) -> Result<SecretText, String> {
         .map_err(|_| format!("the PIN file {name} is not UTF-8; write the PIN alone"))?;
     let end = text.trim_end_matches('\n').trim_end_matches('\r').len();
     text.truncate(end);
-    Ok(SecretText::new(std::mem::take(&mut *text)))
+    Ok((SecretText::new(std::mem::take(&mut *text)), metadata.modified().ok()))
 }
 
 #[cfg(test)]
@@ -245,7 +256,7 @@ mod tests {
             assert!(problem.contains("chmod 600") && !problem.contains("geheim"), "{problem}");
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(read_pin(&PinSource::File(path), &none).unwrap().expose(), "geheim-1234");
+        assert_eq!(read_pin(&PinSource::File(path), &none).unwrap().0.expose(), "geheim-1234");
     }
 
     #[test]
@@ -269,6 +280,12 @@ mod tests {
         let mut bad = good.clone();
         bad.module = "m.so".into();
         assert!(bad.check().unwrap_err().to_string().contains("absolute"));
+        let mut bad = good.clone();
+        bad.hang_generating = Duration::from_secs(3_601);
+        assert!(bad.check().unwrap_err().to_string().contains("1h"));
+        let mut bad = good.clone();
+        bad.breaker.open_at_most = Duration::MAX;
+        assert!(bad.check().unwrap_err().to_string().contains("1h"));
         let mut bad = good;
         bad.hang = Duration::from_secs(600);
         assert!(bad.check().is_err());

@@ -3,33 +3,71 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use cryptoki::session::{Session, SessionState};
 
-use crate::error::Failure;
+use crate::error::{Error, Failure};
 use crate::handles::Identity;
 use crate::link::Link;
-use crate::pool::Inner;
+use crate::pending::Answerable;
+use crate::pool::{Inner, TICK};
 use crate::raw::Raw;
 use crate::rv;
+use crate::uses::Ending;
 
 pub(crate) struct Conn<'a> {
     pub(crate) inner: &'a Inner,
     pub(crate) link: &'a Arc<Link>,
     session: &'a Session,
-    lost: &'a AtomicBool,
+    /// Its worker, and who waits for its answer.
+    seat: (u64, &'a AtomicBool),
+    answer: Arc<dyn Answerable>,
     pub(crate) used: RefCell<Vec<Identity>>,
 }
 
 impl<'a> Conn<'a> {
-    pub(crate) fn new(inner: &'a Inner, link: &'a Arc<Link>, session: &'a Session, lost: &'a AtomicBool) -> Self {
-        Self { inner, link, session, lost, used: RefCell::default() }
+    pub(crate) fn new(
+        inner: &'a Inner,
+        link: &'a Arc<Link>,
+        session: &'a Session,
+        seat: (u64, &'a AtomicBool),
+        answer: Arc<dyn Answerable>,
+    ) -> Self {
+        Self { inner, link, session, seat, answer, used: RefCell::default() }
+    }
+
+    /// Notes that this call uses a key, until it is over. A key that is being destroyed is used by nobody.
+    pub(crate) fn begin(&self, identity: &Identity) -> Result<(), Failure> {
+        let mut used = self.used.borrow_mut();
+        if !used.contains(identity) {
+            self.link.uses.begin(identity)?;
+            used.push(identity.clone());
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody uses a key, and keeps it so until what comes back is dropped. A call that has looked the handle up
+    /// must not meet another object under its number.
+    pub(crate) fn end(&self, identity: &Identity) -> Result<Ending<'a>, Failure> {
+        let ending = self.link.uses.end(identity)?;
+        if !ending.is_alone(Duration::ZERO) {
+            let until = Instant::now() + self.inner.config.hang / 2;
+            self.inner.park(self.seat.0, true);
+            while !ending.is_alone(TICK) {
+                if self.answer.is_over() || Instant::now() >= until || self.seat.1.load(Ordering::Acquire) {
+                    return Err(Error::Busy { retry_after: Some(TICK * 5) }.into());
+                }
+            }
+            self.inner.park(self.seat.0, false);
+        }
+        Ok(ending)
     }
 
     /// The session, for one call. A worker that was written off while it hung in the call before makes no further one: the
     /// link may be another's by now.
     pub(crate) fn session(&self) -> Result<&'a Session, Failure> {
-        if self.lost.load(Ordering::Acquire) { Err(Failure::WrittenOff) } else { Ok(self.session) }
+        if self.seat.1.load(Ordering::Acquire) { Err(Failure::WrittenOff) } else { Ok(self.session) }
     }
 
     /// The functions beside the binding's, and the session for them.
@@ -49,5 +87,11 @@ impl<'a> Conn<'a> {
     /// Whether the session lives.
     pub(crate) fn lives(&self) -> Result<(), Failure> {
         self.session()?.get_session_info().map(|_| ()).map_err(Failure::from)
+    }
+}
+
+impl Drop for Conn<'_> {
+    fn drop(&mut self) {
+        self.link.uses.over(&self.used.borrow());
     }
 }

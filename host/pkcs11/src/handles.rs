@@ -32,6 +32,7 @@ pub(crate) struct Known {
     pub(crate) secret: bool,
     pub(crate) rsa: bool,
     pub(crate) local: bool,
+    pub(crate) sensitive: bool,
     pub(crate) extractable: bool,
     /// Of a session object.
     pub(crate) life: Option<Arc<Life>>,
@@ -91,7 +92,7 @@ impl Drop for Life {
 /// The object of a key in this link.
 pub(crate) fn resolve(conn: &Conn<'_>, key: &Key) -> Result<Known, Failure> {
     let identity = &key.identity;
-    conn.used.borrow_mut().push(identity.clone());
+    conn.begin(identity)?;
     match identity {
         Identity::Token(id) => {
             if let Some(known) = lock(&conn.link.tokens).get(identity) {
@@ -115,34 +116,67 @@ pub(crate) fn resolve(conn: &Conn<'_>, key: &Key) -> Result<Known, Failure> {
     }
 }
 
-/// All token objects with this CKA_ID. That there are none is only believed of a token that is there and to which we are
-/// logged in: SoftHSM shows no private object, and no error, to who was logged out.
+/// All token objects with this CKA_ID.
 pub(crate) fn objects(conn: &Conn<'_>, id: &[u8]) -> Result<Vec<Handle>, Failure> {
     let objects = conn.session()?.find_objects(&[Attribute::Token(true), Attribute::Id(id.to_vec())])?;
     if objects.is_empty() {
-        conn.is_logged_in()?;
-        conn.link.is_there(&conn.inner.module)?;
+        sees_all(conn)?;
     }
     Ok(objects)
 }
 
-/// Looks for the secret or private key with this CKA_ID, and remembers it.
+/// That there is no key is only believed of a token that is there and to which we are logged in: SoftHSM shows no private
+/// object, and no error, to who was logged out.
+fn sees_all(conn: &Conn<'_>) -> Result<(), Failure> {
+    conn.is_logged_in()?;
+    conn.link.is_there(&conn.inner.module)
+}
+
+/// A key that is there and is none to work with. It is not `NotFound`: nobody shall make another beside it.
+fn unfit(id: &[u8], why: &str) -> Failure {
+    let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    Error::unavailable(format!(
+        "the key of CKA_ID {hex} in the token is {why}: the gateway did not make it so, and does not use it; find out who \
+         did, and destroy it if nothing was kept with it"
+    ))
+    .into()
+}
+
+/// Looks for the secret or private key with this CKA_ID, and remembers it. Only one that a PIN guards, that is sensitive and
+/// that never leaves: anything else was put there by others, some modules let them without a PIN.
 pub(crate) fn find(conn: &Conn<'_>, id: &[u8]) -> Result<Known, Failure> {
     let objects = objects(conn, id)?;
-    let (mut keys, mut public) = (Vec::new(), None);
+    let (mut keys, mut publics, mut unguarded) = (Vec::new(), Vec::new(), false);
     for handle in objects {
-        match conn.session()?.get_attributes(handle, &[AttributeType::Class])?.as_slice() {
-            [Attribute::Class(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY)] => keys.push(handle),
-            [Attribute::Class(ObjectClass::PUBLIC_KEY)] => public = Some(handle),
+        let found = conn.session()?.get_attributes(handle, &[AttributeType::Class, AttributeType::Private])?;
+        match found.as_slice() {
+            [Attribute::Class(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY), Attribute::Private(true)] => {
+                keys.push(handle);
+            }
+            [Attribute::Class(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY), ..] => unguarded = true,
+            [Attribute::Class(ObjectClass::PUBLIC_KEY), ..] => publics.push(handle),
             _ => {}
         }
     }
+    if publics.len() > 1 {
+        let two = "more than one public key of the token has this CKA_ID; remove the other";
+        return Err(Error::unavailable(two).into());
+    }
     let handle = match keys.as_slice() {
         [handle] => *handle,
-        [] => return Err(Error::NotFound.into()),
+        [] => {
+            sees_all(conn)?;
+            return Err(if unguarded { unfit(id, "not CKA_PRIVATE") } else { Error::NotFound.into() });
+        }
         _ => return Err(Error::invalid("more than one key of the token has this CKA_ID; remove the other").into()),
     };
-    let known = learn(conn, handle, public)?;
+    let known = learn(conn, handle, publics.first().copied())?;
+    if !known.sensitive {
+        return Err(unfit(id, "not CKA_SENSITIVE"));
+    }
+    if known.extractable {
+        return Err(unfit(id, "CKA_EXTRACTABLE"));
+    }
     lock(&conn.link.tokens).put(Identity::Token(id.to_vec()), known.clone());
     Ok(known)
 }
@@ -150,20 +184,31 @@ pub(crate) fn find(conn: &Conn<'_>, id: &[u8]) -> Result<Known, Failure> {
 /// Reads what must be known of a key. What a token does not say is taken for the worse.
 pub(crate) fn learn(conn: &Conn<'_>, handle: Handle, public: Option<Handle>) -> Result<Known, Failure> {
     use AttributeType as A;
-    let wanted = [A::Class, A::KeyType, A::Local, A::Extractable, A::AlwaysSensitive, A::NeverExtractable];
-    let (mut sensitive, mut kept) = (false, false);
-    let mut known = Known { handle, public, secret: false, rsa: false, local: false, extractable: true, life: None };
+    let wanted =
+        [A::Class, A::KeyType, A::Local, A::Extractable, A::Sensitive, A::AlwaysSensitive, A::NeverExtractable];
+    let (mut always, mut kept) = (false, false);
+    let mut known = Known {
+        handle,
+        public,
+        secret: false,
+        rsa: false,
+        local: false,
+        sensitive: false,
+        extractable: true,
+        life: None,
+    };
     for attribute in conn.session()?.get_attributes(handle, &wanted)? {
         match attribute {
             Attribute::Class(class) => known.secret = class == ObjectClass::SECRET_KEY,
             Attribute::KeyType(kind) => known.rsa = kind == KeyType::RSA,
             Attribute::Local(is) => known.local = is,
-            Attribute::AlwaysSensitive(is) => sensitive = is,
+            Attribute::Sensitive(is) => known.sensitive = is,
+            Attribute::AlwaysSensitive(is) => always = is,
             Attribute::NeverExtractable(is) => kept = is,
             Attribute::Extractable(is) => known.extractable = is,
             _ => {}
         }
     }
-    known.local = known.local || (sensitive && kept && learned::pair_tells(conn)?);
+    known.local = known.local || (always && kept && learned::pair_tells(conn)?);
     Ok(known)
 }

@@ -19,7 +19,8 @@
 //!   fails the making of token objects now and then when several threads make some (tried again after a look).
 //! - NSS softokn 3.87: C_Encrypt's length without GCM's tag (never asked); CKA_LOCAL of no key: there, and only where a trial
 //!   shows that keys from outside are told apart by them, CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE stand in its place.
-//! - Tokens that answer a wrong tag with CKR_GENERAL_ERROR or the like: learned once, then told as a wrong ciphertext.
+//! - Tokens that answer a wrong tag with CKR_GENERAL_ERROR or the like: told as a wrong ciphertext when, at that moment, a
+//!   right one is opened and a wrong one of the gateway's own is refused with the same code. Costs five calls.
 //! - Tokens that leave GCM's iv alone when asked to fill it in: learned before the first use; an iv of theirs is refused.
 //!
 //! # Bounds
@@ -42,7 +43,8 @@
 //! | deadlines of futures | told within 20 ms |
 //! | stopping | 5 s for calls inside the module |
 //!
-//! A key seals at most 2^32 plaintexts with random iv of 96 bits (NIST SP 800-38D, 8.3): the plugin sees to that.
+//! A key seals at most 2^32 plaintexts with random iv of 96 bits (NIST SP 800-38D, 8.3). Nothing
+//! here counts them: who uses a key rotates it in time.
 
 pub mod breaker;
 mod config;
@@ -64,6 +66,7 @@ mod raw;
 mod rv;
 mod serve;
 mod token;
+mod uses;
 mod warden;
 
 pub use breaker::BreakerState;

@@ -20,22 +20,30 @@ use crate::error::Failure;
 use crate::handles::{Grave, Identity, Known};
 use crate::lru::Lru;
 use crate::module::{Module, describe};
+use crate::ops::learned::Learned;
 use crate::pending::lock;
 use crate::pool::Inner;
 use crate::rv;
+use crate::uses::Uses;
 
 pub(crate) struct Link {
     pub(crate) epoch: u64,
+    /// The number of its token on the module.
+    number: u64,
     pub(crate) generation: u64,
     pub(crate) slot: Slot,
-    serial: String,
+    pub(crate) serial: String,
     pub(crate) login_required: bool,
     /// The numbers of all sessions that were opened in it.
     pub(crate) sessions: Mutex<HashSet<u64>>,
+    /// How many of them nobody uses or closes any more: an operation may be open in them.
+    pub(crate) leaked: AtomicUsize,
     /// Sessions without a worker.
     pub(crate) spare: Mutex<Vec<Session>>,
     pub(crate) tokens: Mutex<Lru<Identity, Known>>,
     pub(crate) unwrapped: Mutex<Lru<Identity, Known>>,
+    pub(crate) learned: Learned,
+    pub(crate) uses: Uses,
     /// Session objects that nobody uses any more.
     pub(crate) grave: Arc<Grave>,
     /// Session objects that hang on a handle of somebody.
@@ -51,11 +59,27 @@ impl Link {
         match module.context.open_rw_session_no_drop(self.slot) {
             Ok(session) => {
                 lock(&self.sessions).insert(session.handle());
+                module.owns(session.handle(), (self.number, self.epoch));
                 Ok(session)
             }
             Err(CkError::Pkcs11(RvError::SessionCount, _)) => Err(Failure::NoSession),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Closes a session of this link that nobody uses. A module that closed it itself may have given its number out again:
+    /// so not when it is another's of ours by now, or another slot's.
+    pub(crate) fn close(&self, module: &Module, session: u64) {
+        lock(&self.sessions).remove(&session);
+        let ours = module.disown(session, (self.number, self.epoch)) && module.generation() == self.generation;
+        if ours && module.raw.slot_of(session).is_ok_and(|slot| slot == self.slot.id()) {
+            let _ = module.raw.close_session(session);
+        }
+    }
+
+    /// How many sessions somebody works with, beside so many that hang.
+    pub(crate) fn held(&self, hung: usize) -> usize {
+        lock(&self.sessions).len().saturating_sub(self.leaked.load(Ordering::Relaxed) + hung)
     }
 
     /// Forgets the handles of these keys. They are not destroyed: their numbers may be another object's by now.
@@ -98,26 +122,46 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
     let module = &inner.module;
     let generation = module.generation();
     let Some((slot, info)) = find(module, &inner.config.find)? else { return Ok(None) };
+    let serial = info.serial_number().trim().to_owned();
+    same_token(inner, &serial)?;
     let session = module.context.open_rw_session_no_drop(slot).map_err(Failure::from)?;
     if info.login_required()
-        && let Err(failure) = login(inner, &session)
+        && let Err(failure) = login(inner, &session, &info)
     {
         let _ = module.raw.close_session(session.handle());
         return Err(failure);
     }
+    module.owns(session.handle(), (inner.number, epoch));
+    lock(&inner.serial).get_or_insert_with(|| serial.clone());
     Ok(Some(Link {
         epoch,
+        number: inner.number,
         generation,
         slot,
-        serial: info.serial_number().trim().to_owned(),
+        serial,
         login_required: info.login_required(),
         sessions: Mutex::new(HashSet::from([session.handle()])),
+        leaked: AtomicUsize::new(0),
         spare: Mutex::new(vec![session]),
         tokens: Mutex::new(Lru::new(inner.config.handles)),
         unwrapped: Mutex::new(Lru::new(inner.config.unwrapped)),
+        learned: Learned::default(),
+        uses: Uses::default(),
         grave: Arc::default(),
         made: Arc::new(AtomicUsize::new(0)),
     }))
+}
+
+/// A token of the same label is not the same token: an empty one would answer that keys are not there, and be believed.
+fn same_token(inner: &Inner, serial: &str) -> Result<(), Failure> {
+    match &*lock(&inner.serial) {
+        Some(known) if known != serial => Err(Failure::NoLink(format!(
+            "the token with {} has the serial number `{serial}`, and the gateway has worked with `{known}`; put that one \
+             back, or, if it was replaced on purpose, restart the gateway",
+            inner.config.find
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn find(module: &Module, find: &Find) -> Result<Option<(Slot, SlotTokenInfo)>, Failure> {
@@ -137,13 +181,25 @@ fn find(module: &Module, find: &Find) -> Result<Option<(Slot, SlotTokenInfo)>, F
     Ok(found)
 }
 
-/// Logs in, unless this PIN was refused before: a token locks after a few wrong PINs.
-fn login(inner: &Inner, session: &Session) -> Result<(), Failure> {
-    let pin = read_pin(&inner.config.pin, &*inner.around.environment).map_err(Failure::NoLink)?;
-    let digest = blake3::keyed_hash(&inner.pin_key, pin.expose().as_bytes());
+/// Logs in, unless this token has refused this PIN before, and its file was not written since: a token locks after a few
+/// wrong PINs.
+fn login(inner: &Inner, session: &Session, info: &SlotTokenInfo) -> Result<(), Failure> {
+    if info.user_pin_locked() {
+        return Err(Failure::NoLink(
+            "the token says that its PIN is locked (CKF_USER_PIN_LOCKED): have the security officer unlock it"
+                .to_owned(),
+        ));
+    }
+    let (pin, written) = read_pin(&inner.config.pin, &*inner.around.environment).map_err(Failure::NoLink)?;
+    let mut hasher = blake3::Hasher::new_keyed(&inner.pin_key);
+    hasher.update(pin.expose().as_bytes());
+    hasher.update(&[0]);
+    hasher.update(info.serial_number().trim().as_bytes());
+    hasher.update(format!("{written:?}").as_bytes());
+    let digest = hasher.finalize();
     if *lock(&inner.refused_pin) == Some(digest) {
         return Err(Failure::NoLink(
-            "the token has refused this PIN before (CKR_PIN_INCORRECT); correct the PIN file. The gateway does not try the \
+            "the token has refused this PIN before (CKR_PIN_INCORRECT); correct the PIN file, or write it anew to have it tried once more. The gateway does not try the \
              same PIN again, so that the token does not lock"
                 .to_owned(),
         ));
@@ -156,7 +212,7 @@ fn login(inner: &Inner, session: &Session) -> Result<(), Failure> {
             Ok(())
         }
         Err(failure) => {
-            if matches!(failure, Failure::Rv { rv: rv::PIN_INCORRECT | rv::PIN_LOCKED, .. }) {
+            if matches!(failure, Failure::Rv { rv: rv::PIN_INCORRECT, .. }) {
                 *lock(&inner.refused_pin) = Some(digest);
             }
             Err(failure)

@@ -1,4 +1,4 @@
-//! Modules: shared libraries, each loaded and initialised once a process.
+//! Modules: shared libraries, each loaded once a process, and initialised with the first link.
 //!
 //! Whoever may be inside a module holds it: a [`Module`] is finalised when the last token on it is gone and the last of its
 //! threads has left, so C_Finalize never runs under a call. A thread that hangs in a module for ever therefore keeps it from
@@ -6,7 +6,7 @@
 //! [`Modules`]. A library stays in memory to the end of the process: its exit handlers would otherwise run in code that
 //! is gone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +38,8 @@ impl Modules {
         Self::default()
     }
 
-    /// The module of this path: loaded and initialised now, or the one that is. Paths that lead to one file are one module.
+    /// The module of this path: loaded now, or the one that is. It is initialised when a token is linked, on a thread that may
+    /// be written off: modules that are clients of a network block there while it is away. Paths that lead to one file are one module.
     pub(crate) fn load(&self, path: &Path, parameters: Option<&str>) -> Result<Arc<Module>, StartError> {
         let fails = |problem: String| StartError::Module { path: path.display().to_string(), problem };
         let real = path.canonicalize().map_err(|e| fails(format!("{e}; correct `module` in the configuration")))?;
@@ -62,8 +63,8 @@ impl Modules {
             tokens: AtomicU64::new(0),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
+            sessions: Mutex::default(),
         };
-        module.initialize().map_err(|failure| fails(describe(&failure)))?;
         let module = Arc::new(module);
         loaded.insert(real, Arc::downgrade(&module));
         Ok(module)
@@ -94,6 +95,8 @@ struct State {
     inside: HashSet<Who>,
     /// Written off while inside.
     lost: HashSet<Who>,
+    /// How many wait to be alone in it.
+    wanting: usize,
     /// Who initialises it anew.
     exclusive: Option<Who>,
     /// Counts C_Initialize.
@@ -113,6 +116,8 @@ pub(crate) struct Module {
     tokens: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whose a session is, by its number: the token, and the epoch of its link.
+    sessions: Mutex<HashMap<u64, (u64, u64)>>,
 }
 
 /// Being inside a module.
@@ -137,6 +142,21 @@ impl Module {
         self.tokens.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A session was opened.
+    pub(crate) fn owns(&self, session: u64, owner: (u64, u64)) {
+        lock(&self.sessions).insert(session, owner);
+    }
+
+    /// Says whether a session is still that owner's, who is done with it.
+    pub(crate) fn disown(&self, session: u64, owner: (u64, u64)) -> bool {
+        let mut sessions = lock(&self.sessions);
+        let is = sessions.get(&session) == Some(&owner);
+        if is {
+            sessions.remove(&session);
+        }
+        is
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         lock(&self.state).generation
     }
@@ -156,7 +176,7 @@ impl Module {
     /// Goes inside, when nobody initialises it anew just now.
     pub(crate) fn enter(&self, who: Who) -> Inside<'_> {
         let mut state = lock(&self.state);
-        while state.exclusive.is_some() {
+        while state.exclusive.is_some() || state.wanting > 0 {
             state.waiting += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
@@ -187,22 +207,44 @@ impl Module {
         }
     }
 
+    /// NSS softokn answers C_GetInfo before it is initialised: so the first time it is not asked.
+    fn is_initialized(&self) -> bool {
+        self.generation() > 0 && self.context.get_library_info().is_ok()
+    }
+
+    /// Initialises it if it is not. Asking whether it is disturbs nobody; only where it is not, all others are waited for.
+    pub(crate) fn revive(&self, who: Who, patience: Duration) -> Result<bool, Failure> {
+        let lives = {
+            let _inside = self.enter(who);
+            self.is_initialized()
+        };
+        if lives { Ok(false) } else { self.restart(who, false, patience) }
+    }
+
     /// Initialises it if it is not; with `anew`, finalises it before, so that it looks for its tokens again. The latter only
     /// when no other token lives on it, it was we who initialised it, and nobody hangs inside. Says whether it was done.
     pub(crate) fn restart(&self, who: Who, anew: bool, patience: Duration) -> Result<bool, Failure> {
         let until = Instant::now() + patience;
         let mut state = lock(&self.state);
+        // Nobody new goes inside meanwhile: they would keep us out for ever.
+        state.wanting += 1;
         while state.exclusive.is_some() || !state.inside.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                state.wanting -= 1;
+                drop(state);
+                self.changed.notify_all();
                 return Err(Failure::NoLink("other tokens of the module do not come to rest".to_owned()));
             }
             state.waiting += 1;
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.waiting -= 1;
         }
+        state.wanting -= 1;
         let others = state.linked.iter().any(|token| *token != who.0);
         if anew && (others || !state.ours || !state.lost.is_empty()) {
+            drop(state);
+            self.changed.notify_all();
             return Ok(false);
         }
         state.exclusive = Some(who);
@@ -221,7 +263,7 @@ impl Module {
         if anew {
             // Whatever it answers, it is initialised again.
             let _ = self.raw.finalize();
-        } else if self.context.get_library_info().is_ok() {
+        } else if self.is_initialized() {
             return Ok(false);
         }
         self.initialize().map(|()| true)

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use cryptoki::session::Session;
 
-use crate::breaker::{Breaker, Permit};
+use crate::breaker::{Breaker, BreakerState, Permit, Trial};
 use crate::config::{Surroundings, TokenConfig};
 use crate::conn::Conn;
 use crate::error::{Error, Failure};
+use crate::handles::Identity;
 use crate::health::Counters;
 use crate::link::Link;
 use crate::module::Module;
-use crate::ops::learned::Learned;
 use crate::pending::{Answerable, Cell, Pending, lock};
 
 /// How often the warden looks while there is work.
@@ -33,9 +33,6 @@ pub(crate) struct How {
     pub(crate) deadline: Instant,
     /// Generates RSA keys: may take long.
     pub(crate) slow: bool,
-    /// No other call of this token at the same time.
-    pub(crate) alone: bool,
-    pub(crate) trial: bool,
     /// Looks before it makes, so that it may be tried again after a vague failure. SoftHSM fails a making now and then with
     /// CKR_GENERAL_ERROR when several threads make objects.
     pub(crate) makes: bool,
@@ -43,13 +40,15 @@ pub(crate) struct How {
 
 impl How {
     pub(crate) fn by(deadline: Instant) -> Self {
-        Self { deadline, slow: false, alone: false, trial: false, makes: false }
+        Self { deadline, slow: false, makes: false }
     }
 }
 
 /// A call that waits or is worked on.
 pub(crate) trait Job: Send {
     fn how(&self) -> How;
+    /// The number of the trial that it is.
+    fn trial(&self) -> Option<u64>;
     fn answer(&self) -> Arc<dyn Answerable>;
     /// Works. What comes out is kept until it is delivered.
     fn run(&mut self, conn: &Conn<'_>) -> Result<(), Failure>;
@@ -63,6 +62,7 @@ pub(crate) struct Call<T, F> {
     pub(crate) cell: Arc<Cell<T>>,
     pub(crate) work: F,
     pub(crate) done: Option<T>,
+    pub(crate) trial: Option<Trial>,
 }
 
 impl<T, F> Job for Call<T, F>
@@ -72,6 +72,10 @@ where
 {
     fn how(&self) -> How {
         self.how
+    }
+
+    fn trial(&self) -> Option<u64> {
+        self.trial.as_ref().map(|trial| trial.number)
     }
 
     fn answer(&self) -> Arc<dyn Answerable> {
@@ -84,8 +88,8 @@ where
     }
 
     fn answer_with(self: Box<Self>, outcome: Result<(), Error>) {
-        let Self { cell, work, done, .. } = *self;
-        drop(work);
+        let Self { cell, work, done, trial, .. } = *self;
+        drop((work, trial));
         match (outcome, done) {
             (Ok(()), Some(done)) => cell.put(Ok(done)),
             (Ok(()), None) => cell.put(Err(Error::unavailable("the call did nothing; report it"))),
@@ -98,16 +102,17 @@ where
 pub(crate) struct Running {
     pub(crate) since: Instant,
     pub(crate) how: How,
+    pub(crate) trial: Option<u64>,
     pub(crate) answer: Arc<dyn Answerable>,
     pub(crate) lost: Arc<AtomicBool>,
     /// Whether the caller has been told that it is late.
     pub(crate) told: bool,
     /// Whether it has been counted as a failure.
     pub(crate) counted: bool,
-    /// Waits to be alone; is not inside the module.
+    /// Waits for others; is not inside the module.
     pub(crate) parked: bool,
-    /// The number of its session, so that it is not closed under it.
-    pub(crate) session: Option<u64>,
+    /// Its session and the epoch of its link, so that it is not closed under it.
+    pub(crate) session: Option<(u64, u64)>,
 }
 
 #[derive(Default)]
@@ -117,8 +122,8 @@ pub(crate) struct State {
     pub(crate) live: usize,
     /// Written off and not come back.
     pub(crate) lost: usize,
-    /// The sessions of those.
-    pub(crate) lost_sessions: HashSet<u64>,
+    /// The sessions of those, with the epochs of their links.
+    pub(crate) lost_sessions: HashSet<(u64, u64)>,
     workers: u64,
     /// The worker that is alone.
     pub(crate) alone: Option<u64>,
@@ -150,14 +155,15 @@ pub(crate) struct Inner {
     pub(crate) wake: Condvar,
     /// Our own threads. Not under the state's lock: asked when a call is dropped, wherever that is.
     pub(crate) threads: Mutex<HashSet<ThreadId>>,
-    pub(crate) breaker: Mutex<Breaker>,
+    pub(crate) breaker: Arc<Mutex<Breaker>>,
     pub(crate) counters: Counters,
     pub(crate) last_error: Mutex<Option<crate::health::LastError>>,
     pub(crate) pin_key: [u8; 32],
+    /// The serial number of the token that was linked first: no other takes its place.
+    pub(crate) serial: Mutex<Option<String>>,
     pub(crate) refused_pin: Mutex<Option<blake3::Hash>>,
     /// The ids of keys that are being made.
     pub(crate) making: Mutex<HashSet<Vec<u8>>>,
-    pub(crate) learned: Learned,
     /// For session objects.
     pub(crate) numbers: AtomicU64,
 }
@@ -186,27 +192,61 @@ impl Inner {
     }
 
     /// Asks for a call, at the end of the queue.
-    pub(crate) fn submit<T, F>(self: &Arc<Self>, mut how: How, work: F) -> Pending<T>
+    pub(crate) fn submit<T, F>(self: &Arc<Self>, how: How, work: F) -> Pending<T>
     where
         T: Send + 'static,
         F: FnMut(&Conn<'_>) -> Result<T, Failure> + Send + 'static,
     {
-        match lock(&self.breaker).admit(self.now()) {
-            Permit::Normal => {}
-            Permit::Trial => how.trial = true,
+        let permit = lock(&self.breaker).admit(!how.slow && !how.makes, self.now());
+        let trial = match permit {
+            Permit::Normal => None,
+            Permit::Trial(number) => Some(self.trial(number)),
             Permit::Refused(left) => return Pending::ready(Err(self.refused(left))),
-        }
+        };
         let cell = Cell::new();
         let pending = Pending::new(cell.clone(), how.deadline);
-        let job = Box::new(Call { how, cell, work, done: None });
+        let job = Box::new(Call { how, cell, work, done: None, trial });
         match self.enqueue(job) {
             Ok(()) => pending,
-            Err(error) => {
-                if how.trial {
-                    lock(&self.breaker).no_trial(self.now());
-                }
-                Pending::ready(Err(error))
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Whether the link knows the object of a key, so that nobody need be asked for it.
+    pub(crate) fn knows(&self, identity: &Identity) -> bool {
+        if lock(&self.breaker).state().0 != BreakerState::Closed {
+            return false;
+        }
+        let link = {
+            let state = self.lock();
+            if state.closing || state.live == 0 {
+                return false;
             }
+            state.link.clone()
+        };
+        let Some(link) = link.filter(|link| link.generation == self.module.generation()) else { return false };
+        match identity {
+            Identity::Token(_) => lock(&link.tokens).get(identity).is_some(),
+            Identity::Unwrapped(_) => lock(&link.unwrapped).get(identity).is_some(),
+            Identity::Made(..) => false,
+        }
+    }
+
+    pub(crate) fn trial(&self, number: u64) -> Trial {
+        Trial::new(number, &self.breaker, &self.around.clock)
+    }
+
+    /// A call has failed, as the breaker counts. The warden is woken when it opens: it makes the trials.
+    pub(crate) fn failed(&self, trial: Option<u64>) {
+        let mut breaker = lock(&self.breaker);
+        breaker.failure(trial, self.now());
+        let closed = breaker.state().0 == BreakerState::Closed;
+        drop(breaker);
+        if !closed {
+            // Under the lock, so that it does not fall between the warden's look and its sleep.
+            let mut state = self.lock();
+            state.warden_sleeps = false;
+            self.wake.notify_one();
         }
     }
 
@@ -268,9 +308,6 @@ impl Inner {
             if rest.is_none() && state.alone.is_none() && state.waiting == 0 {
                 while let Some(job) = state.queue.pop_front() {
                     if job.answer().is_over() {
-                        if job.how().trial {
-                            lock(&self.breaker).no_trial(self.now());
-                        }
                         continue;
                     }
                     let answer = job.answer();
@@ -278,12 +315,13 @@ impl Inner {
                     let running = Running {
                         since: Instant::now(),
                         how: job.how(),
+                        trial: job.trial(),
                         answer,
                         lost: seat.lost.clone(),
                         told: false,
                         counted: false,
                         parked: false,
-                        session: seat.session.as_ref().map(|(_, session)| session.handle()),
+                        session: seat.session.as_ref().map(|(link, session)| (link.epoch, session.handle())),
                     };
                     state.running.insert(seat.id, running);
                     return Some(job);
@@ -302,12 +340,11 @@ impl Inner {
         let Some(running) = state.running.remove(&seat.id) else {
             return self.come_back(seat, state);
         };
-        if state.alone == Some(seat.id) {
-            state.alone = None;
-            self.work.notify_all();
-        }
         if matches!(outcome, Err(Failure::NoSession)) && !state.closing {
-            let others = state.link.as_ref().is_some_and(|link| !lock(&link.sessions).is_empty());
+            let others = state.link.as_ref().is_some_and(|link| {
+                let hung = state.lost_sessions.iter().filter(|(epoch, _)| *epoch == link.epoch).count();
+                link.held(hung) > 0
+            });
             seat.rests_until = Some(Instant::now() + REST);
             if others {
                 state.queue.push_front(job);
@@ -329,13 +366,20 @@ impl Inner {
     }
 
     /// A worker that was written off is back. It takes a place that is free, or ends.
-    fn come_back(&self, seat: &mut Seat, mut state: MutexGuard<'_, State>) -> bool {
+    fn come_back<'a>(&'a self, seat: &mut Seat, mut state: MutexGuard<'a, State>) -> bool {
         state.lost = state.lost.saturating_sub(1);
         self.counters.came_back.fetch_add(1, Ordering::Relaxed);
         if let Some((link, session)) = seat.session.take() {
-            state.lost_sessions.remove(&session.handle());
-            // The operation that it hung in may be open still: nobody uses the session again while the link lasts.
-            drop((link, session));
+            state.lost_sessions.remove(&(link.epoch, session.handle()));
+            let current = state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link));
+            if current {
+                // The operation that it hung in may be open still: nobody uses the session again while the link lasts.
+                link.leaked.fetch_add(1, Ordering::Relaxed);
+            } else {
+                drop(state);
+                self.let_go(&link, &session, seat.id);
+                state = self.lock();
+            }
         }
         let stays = state.live < self.config.sessions && !state.closing;
         if stays {
@@ -359,30 +403,51 @@ impl Inner {
             while let Some(mut job) = inner.next(&mut seat) {
                 let outcome = inner.serve(&mut seat, &mut *job);
                 if !inner.finish(&mut seat, job, outcome) {
+                    lock(&inner.threads).remove(&std::thread::current().id());
                     return;
                 }
             }
+            lock(&inner.threads).remove(&std::thread::current().id());
             inner.lock().live -= 1;
             inner.left.notify_all();
         })?;
+        // Of those that have ended nobody need know.
+        state.joins.retain(|join| !join.is_finished());
         state.joins.push(join);
         Ok(())
     }
 
-    /// Waits until no other worker is inside the module, and keeps it so until the call is over or `together` is called.
-    /// False when it was so already.
-    pub(crate) fn alone(&self, seat: &Seat) -> Result<bool, Failure> {
-        let mut state = self.lock();
-        if state.alone == Some(seat.id) {
-            return Ok(false);
+    /// Notes that a call waits for others, or does so no more.
+    pub(crate) fn park(&self, id: u64, parked: bool) {
+        if let Some(running) = self.lock().running.get_mut(&id) {
+            running.parked = parked;
+            if !parked {
+                running.since = Instant::now();
+            }
         }
+    }
+
+    /// Waits until no other worker is inside the module, but for those that are slow, and keeps it so until `together` is
+    /// called. Not for longer than somebody waits for the answer.
+    pub(crate) fn alone(&self, seat: &Seat) -> Result<(), Failure> {
+        let mut state = self.lock();
         state.waiting += 1;
+        let mut answer = None;
         if let Some(running) = state.running.get_mut(&seat.id) {
             running.parked = true;
+            // Of the link that was lost: it is not used again.
+            running.session = None;
+            answer = Some(running.answer.clone());
         }
+        let mut gives_up = false;
         loop {
-            let others = state.running.iter().any(|(id, running)| *id != seat.id && !running.parked);
+            let inside = |running: &Running| !running.parked && !running.how.slow;
+            let others = state.running.iter().any(|(id, running)| *id != seat.id && inside(running));
             if (state.alone.is_none() && !others) || seat.is_lost() {
+                break;
+            }
+            gives_up = answer.as_ref().is_some_and(|answer| answer.is_over());
+            if gives_up {
                 break;
             }
             state = self.left.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
@@ -391,12 +456,17 @@ impl Inner {
         if seat.is_lost() {
             return Err(Failure::WrittenOff);
         }
+        if gives_up {
+            drop(state);
+            self.work.notify_all();
+            return Err(Error::Busy { retry_after: None }.into());
+        }
         state.alone = Some(seat.id);
         if let Some(running) = state.running.get_mut(&seat.id) {
             running.parked = false;
             running.since = Instant::now();
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Ends what `alone` began.

@@ -93,6 +93,14 @@ impl Raw {
         check("C_CloseSession", unsafe { function!(self, C_CloseSession)(session) })
     }
 
+    /// The slot of a session, by C_GetSessionInfo.
+    pub(crate) fn slot_of(&self, session: u64) -> Result<u64, Failure> {
+        let mut info = sys::CK_SESSION_INFO { slotID: 0, state: 0, flags: 0, ulDeviceError: 0 };
+        // SAFETY: takes a number, and writes to a valid place; one that is no session is answered with a return value.
+        check("C_GetSessionInfo", unsafe { function!(self, C_GetSessionInfo)(session, &mut info) })?;
+        Ok(info.slotID)
+    }
+
     pub(crate) fn mechanisms(&self, slot: u64) -> Result<Vec<u64>, Failure> {
         let get = function!(self, C_GetMechanismList);
         let mut count: CK_ULONG = 0;

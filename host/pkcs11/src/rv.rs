@@ -54,16 +54,17 @@ use Means::{Auth, Busy, Input, NotFound, Rejected, Unavailable, Unsupported};
 use Rebuild::{Doubt, Handles, Link, Module, Nothing, Session};
 
 pub(crate) const GENERAL_ERROR: u64 = 0x5;
+pub(crate) const FUNCTION_FAILED: u64 = 0x6;
+pub(crate) const ARGUMENTS_BAD: u64 = 0x7;
 pub(crate) const FUNCTION_NOT_SUPPORTED: u64 = 0x54;
 pub(crate) const KEY_SIZE_RANGE: u64 = 0x62;
 pub(crate) const PIN_INCORRECT: u64 = 0xA0;
-pub(crate) const PIN_LOCKED: u64 = 0xA4;
 pub(crate) const USER_ALREADY_LOGGED_IN: u64 = 0x100;
 pub(crate) const USER_NOT_LOGGED_IN: u64 = 0x101;
 pub(crate) const CRYPTOKI_NOT_INITIALIZED: u64 = 0x190;
 pub(crate) const CRYPTOKI_ALREADY_INITIALIZED: u64 = 0x191;
 /// From here up the values are the vendors' own.
-const VENDOR_DEFINED: u64 = 0x8000_0000;
+pub(crate) const VENDOR_DEFINED: u64 = 0x8000_0000;
 
 /// PKCS#11 3.2 with the values of 2.40.
 #[rustfmt::skip]
@@ -85,7 +86,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(0x20, "CKR_DATA_INVALID", Input, Nothing, false, "the data is not what the mechanism takes"),
     row(0x21, "CKR_DATA_LEN_RANGE", Input, Nothing, false, "the data is too long or too short for the mechanism"),
     row(0x30, "CKR_DEVICE_ERROR", Rejected, Doubt, true, "look at the device and at the module's own log"),
-    row(0x31, "CKR_DEVICE_MEMORY", Rejected, Nothing, true, "the token is full: remove objects or keep keys wrapped"),
+    row(0x31, "CKR_DEVICE_MEMORY", Rejected, Nothing, false, "the token is full: remove objects or keep keys wrapped"),
     row(0x32, "CKR_DEVICE_REMOVED", Unavailable, Link, true, "put the token back"),
     row(0x40, "CKR_ENCRYPTED_DATA_INVALID", Auth, Nothing, false, "the ciphertext is not of this key"),
     row(0x41, "CKR_ENCRYPTED_DATA_LEN_RANGE", Auth, Nothing, false, "the ciphertext is not of this key"),

@@ -12,6 +12,7 @@ use crate::module::describe;
 use crate::pending::lock;
 use crate::pool::{Inner, Job, Running, Seat};
 use crate::rv::{self, Means, Rebuild};
+use cryptoki::session::Session;
 
 /// How often a call is attempted. Three, because one loss may show in two steps: a handle is invalid, and looking the key
 /// up tells that somebody logged out.
@@ -20,9 +21,6 @@ const ATTEMPTS: u32 = 3;
 impl Inner {
     /// Works on a call.
     pub(crate) fn serve(&self, seat: &mut Seat, job: &mut dyn Job) -> Result<(), Failure> {
-        if job.how().alone {
-            self.alone(seat)?;
-        }
         let makes = job.how().makes;
         let again = |failure: &Failure| makes && level_of(failure) == Rebuild::Doubt;
         for _ in 1..ATTEMPTS {
@@ -47,10 +45,24 @@ impl Inner {
             let rv = rv::CRYPTOKI_NOT_INITIALIZED;
             return Err((Failure::Rv { function: "C_GetSessionInfo".into(), rv }, true));
         }
-        let session = match seat.session.take() {
-            Some((of, session)) if Arc::ptr_eq(&of, &link) => session,
-            _ => match link.session(&self.module) {
+        let had = match seat.session.take() {
+            Some((of, session)) if Arc::ptr_eq(&of, &link) => Some(session),
+            Some((of, session)) => {
+                of.close(&self.module, session.handle());
+                None
+            }
+            None => None,
+        };
+        let session = match had {
+            Some(session) => session,
+            None => match link.session(&self.module) {
                 Ok(session) => session,
+                // Sessions that nobody can use take the place of ours. They are closed with the link.
+                Err(Failure::NoSession) if link.leaked.load(Ordering::Relaxed) > 0 => {
+                    drop(inside);
+                    self.give_up(&link);
+                    return Err((Failure::NoSession, true));
+                }
                 Err(failure) => {
                     let rebuilt = self.rebuild(&link, None, &failure);
                     return Err((failure, rebuilt));
@@ -58,11 +70,11 @@ impl Inner {
             },
         };
         if let Some(running) = self.lock().running.get_mut(&seat.id) {
-            running.session = Some(session.handle());
+            running.session = Some((link.epoch, session.handle()));
         }
         let lost = seat.lost.clone();
-        let conn = Conn::new(self, &link, &session, &lost);
-        let done = if job.how().trial { conn.lives() } else { Ok(()) };
+        let conn = Conn::new(self, &link, &session, (seat.id, &lost), job.answer());
+        let done = if job.trial().is_some() { conn.lives() } else { Ok(()) };
         let done = done.and_then(|()| link.bury(&conn)).and_then(|()| job.run(&conn));
         let (keep, out) = match done {
             Ok(()) => (true, Ok(())),
@@ -74,10 +86,18 @@ impl Inner {
         };
         drop(conn);
         // A session with an open operation is kept open, unused, until the link is given up: see `link`.
-        if keep {
+        if keep || seat.is_lost() {
             seat.session = Some((link, session));
+        } else {
+            link.leaked.fetch_add(1, Ordering::Relaxed);
         }
         out
+    }
+
+    /// Closes a session of a link that was given up.
+    pub(crate) fn let_go(&self, link: &Arc<Link>, session: &Session, seat: u64) {
+        let _inside = self.module.enter((self.number, seat));
+        link.close(&self.module, session.handle());
     }
 
     /// Gives up what must be made anew after a failure, and says whether the call is worth a second attempt.
@@ -122,16 +142,14 @@ impl Inner {
             }
             self.give_up(&link);
         }
-        let began = self.alone(seat)?;
+        self.alone(seat)?;
         let current = self.lock().link.clone();
         let made = match current {
             // Somebody else was faster.
             Some(link) => Ok(link),
             None => self.relink(seat),
         };
-        if began {
-            self.together(seat);
-        }
+        self.together(seat);
         made
     }
 
@@ -143,7 +161,8 @@ impl Inner {
         let says = |failure: Failure| Failure::NoLink(describe(&failure));
         // Shorter than what the warden takes for hung, so that who waits here is not written off.
         let patience = self.config.hang / 2;
-        if self.module.restart(who, false, patience).map_err(says)? {
+        let first = self.module.generation() == 0;
+        if self.module.revive(who, patience).map_err(says)? && !first {
             self.counters.restarts.fetch_add(1, Ordering::Relaxed);
         }
         let epoch = {
@@ -155,11 +174,15 @@ impl Inner {
             let _inside = self.module.enter(who);
             link::connect(self, epoch)
         };
+        // Whoever was written off meanwhile has a successor, whose link must not be disturbed.
+        still(seat)?;
         let mut found = connect();
+        still(seat)?;
         // A module may look for its tokens only when it is initialised.
         if !matches!(found, Ok(Some(_)))
             && may_help(&found)
             && self.module.restart(who, true, patience).unwrap_or(false)
+            && !seat.is_lost()
         {
             self.counters.restarts.fetch_add(1, Ordering::Relaxed);
             found = connect();
@@ -170,28 +193,35 @@ impl Inner {
                 self.config.find
             ))
         })?;
-        if seat.is_lost() {
-            return Err(Failure::WrittenOff);
-        }
+        still(seat)?;
         let link = Arc::new(link);
         self.lock().link = Some(link.clone());
         self.module.set_linked(self.number, true);
         self.counters.links.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(token = %self.config.name, epoch, "the PKCS#11 token is linked");
+        tracing::info!(token = %self.config.name, serial = %link.serial, epoch, "the PKCS#11 token is linked");
         Ok(link)
     }
 
-    /// Closes the sessions of links that were given up, but for those that somebody hangs in. Nobody uses the others: we are
-    /// alone. After C_Initialize the old numbers mean nothing.
+    /// Closes the sessions of links that were given up, but for those that somebody is in: a slow call, or one that hangs.
+    /// These are closed by who comes back from them, or next time. Nobody begins to use the others: we are alone.
     pub(crate) fn close_given_up(&self, who: (u64, u64)) {
-        let (links, lost) = {
+        let (links, busy) = {
             let mut state = self.lock();
-            (std::mem::take(&mut state.given_up), state.lost_sessions.clone())
+            let mut busy = state.lost_sessions.clone();
+            busy.extend(
+                state.running.iter().filter(|(id, _)| **id != who.1).filter_map(|(_, running)| running.session),
+            );
+            (std::mem::take(&mut state.given_up), busy)
         };
         let _inside = self.module.enter(who);
-        for link in links.iter().filter(|link| link.generation == self.module.generation()) {
-            for session in lock(&link.sessions).iter().filter(|session| !lost.contains(session)) {
-                let _ = self.module.raw.close_session(*session);
+        for link in links {
+            let sessions = lock(&link.sessions).clone();
+            let (left, idle): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|it| busy.contains(&(link.epoch, *it)));
+            for session in idle {
+                link.close(&self.module, session);
+            }
+            if !left.is_empty() {
+                self.lock().given_up.push(link);
             }
         }
     }
@@ -213,11 +243,10 @@ impl Inner {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
             self.note(what);
         }
-        let mut breaker = lock(&self.breaker);
         if counts && !running.counted {
-            breaker.failure(running.how.trial, self.now());
+            self.failed(running.trial);
         } else if !counts && !running.counted {
-            breaker.success(running.how.trial, self.now());
+            lock(&self.breaker).success(running.trial, self.now());
         }
     }
 
@@ -239,6 +268,10 @@ impl Inner {
             Failure::WrittenOff => crate::pending::late(true),
         }
     }
+}
+
+fn still(seat: &Seat) -> Result<(), Failure> {
+    if seat.is_lost() { Err(Failure::WrittenOff) } else { Ok(()) }
 }
 
 fn level_of(failure: &Failure) -> Rebuild {

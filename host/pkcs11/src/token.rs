@@ -16,7 +16,7 @@ use crate::handles::{self, Identity};
 use crate::health::{Counters, Counts, Health};
 use crate::key::{Algorithm, Digest, IvSource, Key, KeyTemplate, Recipe, Sealed, Wrapping};
 use crate::module::Modules;
-use crate::ops::{cipher, create, learned::Learned, wrap};
+use crate::ops::{cipher, create, wrap};
 use crate::pending::{Pending, lock};
 use crate::pool::{How, Inner, State};
 use crate::probe::{self, Probe};
@@ -82,7 +82,7 @@ impl Token {
         let inner = Arc::new(Inner {
             number: module.number(),
             module,
-            breaker: Mutex::new(Breaker::new(config.breaker.clone(), around.clock.now())),
+            breaker: Arc::new(Mutex::new(Breaker::new(config.breaker.clone(), config.hang, around.clock.now()))),
             config: config.clone(),
             around,
             state: Mutex::new(State::default()),
@@ -93,9 +93,9 @@ impl Token {
             counters: Counters::default(),
             last_error: Mutex::default(),
             pin_key,
+            serial: Mutex::default(),
             refused_pin: Mutex::default(),
             making: Mutex::default(),
-            learned: Learned::default(),
             numbers: 0.into(),
         });
         let token = Self { door: Arc::new(Door { inner: inner.clone() }) };
@@ -157,10 +157,16 @@ impl Token {
         if let Err(error) = check_id(id) {
             return Pending::ready(Err(error));
         }
+        let identity = Identity::Token(id.to_vec());
+        // What is known is not looked up again, nor is anybody asked: if it is gone, its use will tell.
+        if self.inner().knows(&identity) {
+            return Pending::ready(Ok(create::key_of(&self.door, (identity, None))));
+        }
         let (door, id) = (self.door.clone(), id.to_vec());
         self.call(How::by(deadline), move |conn| {
+            conn.begin(&identity)?;
             handles::find(conn, &id)?;
-            Ok(create::key_of(&door, (Identity::Token(id.clone()), None)))
+            Ok(create::key_of(&door, (identity.clone(), None)))
         })
     }
 
@@ -208,8 +214,7 @@ impl Token {
             return Pending::ready(Err(error));
         }
         let (id, begun) = (id.to_vec(), Cell::new(false));
-        // Alone: a call that has just looked the handle up must not meet another key under its number.
-        self.call(How { alone: true, makes: true, ..How::by(deadline) }, move |conn| create::destroy(conn, &begun, &id))
+        self.call(How { makes: true, ..How::by(deadline) }, move |conn| create::destroy(conn, &begun, &id))
     }
 
     /// `len` bytes of the token's generator: 0 to 4,096.
@@ -405,8 +410,18 @@ impl Key {
                 wrap::unwrap_persistent(conn, &begun, &recipe).map(|new| create::key_of(&door, new))
             });
         }
+        // What may leave the token again, or opens what may, is nobody's but the caller's, and ends with the handle.
+        if template.exportable || template.usage.unwrap || template.usage.wrap {
+            return self.call(deadline, move |conn, _| {
+                wrap::unwrap_passing(conn, &recipe).map(|new| create::key_of(&door, new))
+            });
+        }
         let identity = wrap::identity_of(&recipe);
+        let known = self.door.inner.knows(&identity);
         let key = Key { door, identity, recipe: Some(recipe), made: None };
+        if known {
+            return Pending::ready(Ok(key));
+        }
         self.door.inner.submit(How::by(deadline), move |conn| {
             handles::resolve(conn, &key)?;
             Ok(key.clone())
@@ -452,6 +467,7 @@ fn check_template(template: &KeyTemplate, algorithm: Algorithm) -> Result<(), Er
     all(&[
         (template.algorithm == algorithm, "`algorithm` does not fit the call: AES for secret keys, RSA for pairs"),
         (!template.usage.mac || algorithm == Algorithm::Aes, "`mac` is a use of AES keys only"),
+        (!(template.persistent && template.exportable), "a key that stays in the token must not be exportable"),
         (template.persistent == template.id.is_some(), "a persistent key needs an id, and no other key may have one"),
     ])?;
     template.id.as_deref().map_or(Ok(()), check_id)

@@ -44,45 +44,39 @@ impl Inner {
     fn try_again(self: &Arc<Self>) {
         let how = How::by(Instant::now() + self.config.hang);
         let cell = Cell::<()>::new();
-        if lock(&self.breaker).admit(self.now()) != Permit::Trial {
-            return;
-        }
+        let Permit::Trial(number) = lock(&self.breaker).admit(true, self.now()) else { return };
+        let trial = Some(self.trial(number));
         let work = |conn: &Conn<'_>| conn.lives();
-        if self.enqueue(Box::new(Call { how: How { trial: true, ..how }, cell, work, done: None })).is_err() {
-            lock(&self.breaker).no_trial(self.now());
-        }
+        // One that finds no place is no trial.
+        let _ = self.enqueue(Box::new(Call { how, cell, work, done: None, trial }));
     }
 
     fn look(self: &Arc<Self>, state: &mut State) {
         let now = Instant::now();
-        let mut trial_gone = false;
         state.queue.retain(|job| {
             let over = job.how().deadline <= now;
             if over {
-                trial_gone |= job.how().trial;
                 self.counters.busy.fetch_add(1, Ordering::Relaxed);
                 job.answer().refuse(Error::Busy { retry_after: Some(TICK) });
             }
             !over
         });
-        if trial_gone {
-            lock(&self.breaker).no_trial(self.now());
-        }
         let mut hung = Vec::new();
         for (id, running) in &mut state.running {
             let inside = now.saturating_duration_since(running.since);
             if !running.told && running.how.deadline <= now {
                 running.told = true;
-                running.answer.refuse(late(true));
+                running.answer.refuse(late(!running.parked));
                 self.counters.late.fetch_add(1, Ordering::Relaxed);
             }
             let hang = if running.how.slow { self.config.hang_generating } else { self.config.hang };
             let is_hung = inside >= hang && !running.parked;
-            let slow = running.told && inside >= self.config.breaker.slow && !running.how.slow;
+            let slow = running.told && inside >= self.config.breaker.slow && !running.how.slow && !running.parked;
             if (is_hung || slow) && !running.counted {
                 running.counted = true;
                 self.note("a call did not come back from the module in time".to_owned());
-                lock(&self.breaker).failure(running.how.trial, self.now());
+                // The state is locked: not by `failed`. This is the warden, which need not be woken.
+                lock(&self.breaker).failure(running.trial, self.now());
             }
             if is_hung {
                 hung.push(*id);

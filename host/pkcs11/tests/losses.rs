@@ -129,3 +129,114 @@ fn a_token_that_has_stopped_refuses_and_its_module_is_finalised() {
     // And all of it once more.
     lab.token().connect(soon()).wait().unwrap();
 }
+
+#[test]
+fn a_public_key_that_somebody_put_in_place_of_the_real_one_is_given_to_nobody() {
+    use cryptoki::object::{Attribute, KeyType, ObjectClass};
+    let lab = Lab::new();
+    let token = lab.token();
+    let real = token.generate_key_pair(&lab::rsa(b"pair"), 2_048, soon()).wait().unwrap().public_key(soon()).wait();
+    let real = real.unwrap();
+    let (_module, session) = lab.somebody();
+    let planted = |modulus: Vec<u8>| {
+        session
+            .create_object(&[
+                Attribute::Class(ObjectClass::PUBLIC_KEY),
+                Attribute::KeyType(KeyType::RSA),
+                Attribute::Token(true),
+                Attribute::Private(false),
+                Attribute::Wrap(true),
+                Attribute::Id(b"pair".to_vec()),
+                Attribute::Modulus(modulus),
+                Attribute::PublicExponent(vec![1, 0, 1]),
+            ])
+            .unwrap()
+    };
+    let own = session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY)]).unwrap();
+    planted(vec![0xC1; 256]);
+    // The handles of before are forgotten with the link.
+    let anew = || {
+        session.logout().unwrap();
+        assert_eq!(token.find_key(b"never", soon()).wait().err(), Some(Error::NotFound));
+        token.find_key(b"pair", soon()).wait()
+    };
+    let two = anew().unwrap_err().to_string();
+    assert!(two.contains("more than one public key"), "{two}");
+    session.destroy_object(own[0]).unwrap();
+    let pair = anew().unwrap();
+    assert_eq!(pair.public_key(soon()).wait().unwrap(), real, "the private key's own");
+    let what = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
+    let leaks = pair.wrap_key(Wrapping::RsaOaep(keygate_pkcs11::Digest::Sha1), &what, soon()).wait().unwrap_err();
+    assert!(leaks.to_string().contains("not of the private key"), "{leaks}");
+}
+
+#[test]
+fn a_key_that_somebody_planted_is_neither_used_nor_taken_for_absent() {
+    use cryptoki::object::{Attribute, KeyType, ObjectClass};
+    use cryptoki::session::UserType;
+    use cryptoki::types::AuthPin;
+    let lab = Lab::new();
+    let token = lab.token();
+    token.connect(soon()).wait().unwrap();
+    let (_module, session) = lab.somebody();
+    let _ = session.login(UserType::User, Some(&AuthPin::new(lab::PIN.into())));
+    let cases = [
+        ("CKA_PRIVATE", false, true, false),
+        ("CKA_SENSITIVE", true, false, false),
+        ("CKA_EXTRACTABLE", true, true, true),
+    ];
+    for (name, private, sensitive, extractable) in cases {
+        let attributes = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Token(true),
+            Attribute::Private(private),
+            Attribute::Sensitive(sensitive),
+            Attribute::Extractable(extractable),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+            Attribute::Id(name.into()),
+            Attribute::Value(vec![7; 32]),
+        ];
+        session.create_object(&attributes).unwrap();
+        match token.find_key(name.as_bytes(), soon()).wait() {
+            Err(Error::Unavailable { detail, .. }) => assert!(detail.contains(name), "{detail}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_was_unwrapped_to_leave_ends_with_its_handle() {
+    let lab = Lab::new();
+    let token = lab.token();
+    let kek = make(&token, b"kek");
+    let key = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
+    let wrapped = kek.wrap_key(Wrapping::AesKeyWrap, &key, soon()).wait().unwrap();
+    drop(key);
+    let back = kek.unwrap_key(Wrapping::AesKeyWrap, wrapped, &session_aes(true), soon()).wait().unwrap();
+    kek.wrap_key(Wrapping::AesKeyWrap, &back, soon()).wait().unwrap();
+    drop(back);
+    token.connect(soon()).wait().unwrap();
+    let (_module, session) = lab.somebody();
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 1, "the wrapping key alone");
+    assert_eq!(token.health().unwrapped, 0);
+}
+
+#[test]
+fn another_token_of_the_same_label_does_not_take_the_place_of_the_first() {
+    let lab = Lab::new();
+    let token = lab.token();
+    make(&token, b"k");
+    let (tokens, aside) = (lab.dir.path().join("tokens"), lab.dir.path().join("aside"));
+    Pkcs11::new(softhsm()).unwrap().finalize().unwrap();
+    fs::rename(&tokens, &aside).unwrap();
+    fs::create_dir(&tokens).unwrap();
+    lab.add_token("keygate");
+    for _ in 0..3 {
+        let gone = token.destroy_key(b"k", soon()).wait();
+        assert!(matches!(gone, Err(Error::Unavailable { .. })), "{gone:?}");
+    }
+    let why = token.health().last_error.unwrap().what;
+    assert!(why.contains("serial number"), "{why}");
+}

@@ -57,12 +57,11 @@ fn keys_are_sensitive_and_nothing_gets_their_value() {
     make(&token, b"made");
     token.import_key(&aes(b"brought"), secret(&[3; 32]), soon()).wait().unwrap();
     token.generate_key_pair(&rsa(b"pair"), 2_048, soon()).wait().unwrap();
-    token.generate_key(&KeyTemplate { exportable: true, ..aes(b"leaves") }, 256, soon()).wait().unwrap();
+    let leaves = token.generate_key(&KeyTemplate { exportable: true, ..aes(b"leaves") }, 256, soon()).wait();
+    assert!(matches!(leaves, Err(Error::InvalidInput(_))), "{leaves:?}");
     let (_module, session) = lab.somebody();
     let _ = session.login(UserType::User, Some(&AuthPin::new(lab::PIN.into())));
-    for (id, extractable, local) in
-        [("made", false, true), ("brought", false, false), ("pair", false, true), ("leaves", true, true)]
-    {
+    for (id, extractable, local) in [("made", false, true), ("brought", false, false), ("pair", false, true)] {
         let wanted = [Attribute::Id(id.into()), Attribute::Private(true)];
         let objects = session.find_objects(&wanted).unwrap();
         assert_eq!(objects.len(), 1, "{id}");
@@ -128,16 +127,21 @@ fn keys_go_out_wrapped_and_come_back_as_session_objects_and_as_token_objects() {
     assert_eq!(token.counts().links, 1);
 }
 
+/// Of a session key that wraps others and does not leave.
+fn wraps() -> KeyTemplate {
+    KeyTemplate { exportable: false, ..session_aes(true) }
+}
+
 #[test]
 fn only_a_key_that_nobody_can_know_wraps_others() {
     let lab = Lab::new();
     let token = lab.token();
     let target = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
     let brought = token.import_key(&aes(b"brought"), secret(&[1; 32]), soon()).wait().unwrap();
-    let leaves = token.generate_key(&KeyTemplate { exportable: true, ..aes(b"leaves") }, 256, soon()).wait().unwrap();
+    let leaves = token.generate_key(&session_aes(true), 256, soon()).wait().unwrap();
     let kek = make(&token, b"kek");
     let wrapped = kek.wrap_key(Wrapping::AesKeyWrap, &target, soon()).wait().unwrap();
-    let unwrapped = kek.unwrap_key(Wrapping::AesKeyWrap, wrapped, &session_aes(false), soon()).wait().unwrap();
+    let unwrapped = kek.unwrap_key(Wrapping::AesKeyWrap, wrapped, &wraps(), soon()).wait().unwrap();
     for (key, why) in [(&brought, "CKA_LOCAL"), (&leaves, "CKA_EXTRACTABLE"), (&unwrapped, "CKA_LOCAL")] {
         match key.wrap_key(Wrapping::AesKeyWrap, &target, soon()).wait() {
             Err(Error::InvalidInput(text)) => assert!(text.contains(why), "{text}"),
@@ -185,7 +189,7 @@ fn a_key_is_wrapped_to_a_recipient_and_only_to_a_large_one() {
     assert_eq!(out.len(), 512 + 40);
     // The two steps back.
     let how = Wrapping::RsaOaep(Digest::Sha1);
-    let fresh = transport.unwrap_key(how, out[..512].to_vec(), &session_aes(false), soon()).wait().unwrap();
+    let fresh = transport.unwrap_key(how, out[..512].to_vec(), &wraps(), soon()).wait().unwrap();
     let back = fresh.unwrap_key(Wrapping::AesKeyWrapPad, out[512..].to_vec(), &session_aes(false), soon()).wait();
     assert_eq!(open(&back.unwrap(), &sealed).unwrap(), b"text");
     let small = token.generate_key_pair(&rsa(b"small"), 2_048, soon()).wait().unwrap();

@@ -9,7 +9,9 @@ use crate::error::{Error, Failure};
 use crate::handles::resolve;
 use crate::key::{Digest, IvSource, Key, Sealed};
 use crate::link::Handle;
-use crate::ops::{learned, oaep};
+use crate::ops::learned::{self, Doing, refused};
+use crate::ops::oaep;
+use crate::rv;
 
 const TAG: usize = 16;
 const IV: usize = 12;
@@ -67,8 +69,8 @@ pub(crate) fn gcm_seal(
 
 pub(crate) fn open(conn: &Conn<'_>, key: &Key, sealed: &Sealed, aad: &[u8]) -> Result<SecretBytes, Failure> {
     let known = resolve(conn, key)?;
-    let opened = || gcm_open(conn, known.handle, &sealed.iv, &sealed.ciphertext, aad);
-    opened().or_else(|failure| learned::opening(conn, failure, opened))
+    let opened = gcm_open(conn, known.handle, &sealed.iv, &sealed.ciphertext, aad);
+    opened.map_err(|failure| refused(conn, Doing::Open, failure))
 }
 
 pub(crate) fn gcm_open(
@@ -102,7 +104,7 @@ pub(crate) fn decrypt_cbc(conn: &Conn<'_>, key: &Key, iv: [u8; 16], ciphertext: 
     let known = resolve(conn, key)?;
     let (raw, session) = conn.raw()?;
     let opened = raw.decrypt(session, &Mechanism::AesCbcPad(iv), known.handle, ciphertext);
-    opened.map(SecretBytes::new).map_err(|failure| learned::decrypting(conn, failure))
+    opened.map(SecretBytes::new).map_err(|failure| refused(conn, Doing::Cbc, failure))
 }
 
 pub(crate) fn decrypt_oaep(
@@ -116,12 +118,12 @@ pub(crate) fn decrypt_oaep(
     let opened = raw.decrypt(session, &oaep(digest), known.handle, ciphertext);
     opened.map(SecretBytes::new).map_err(|failure| match failure {
         // A mechanism that the token has, with a hash that it has not: SoftHSM answers so to all but SHA-1.
-        Failure::Rv { rv: 0x7, .. } => Error::Unsupported(format!(
+        Failure::Rv { rv: rv::ARGUMENTS_BAD, function } if function == "C_DecryptInit" => Error::Unsupported(format!(
             "C_DecryptInit refused CKM_RSA_PKCS_OAEP with {digest:?} (CKR_ARGUMENTS_BAD); choose another hash in the \
              plugin's settings"
         ))
         .into(),
-        failure => learned::decrypting(conn, failure),
+        failure => refused(conn, Doing::Oaep(digest, &known), failure),
     })
 }
 

@@ -66,6 +66,7 @@ pub(crate) fn make(
         if !begun.get() {
             return Err(Error::AlreadyExists.into());
         }
+        // One that is not fit is not what was made.
         if let Ok(known) = handles::find(conn, id)
             && template::verify(conn, known.handle, template, origin).is_ok()
         {
@@ -83,7 +84,12 @@ pub(crate) fn make(
     Ok((identity, None))
 }
 
-fn make_session(conn: &Conn<'_>, template: &KeyTemplate, origin: Origin, make: &Making<'_>) -> Result<New, Failure> {
+pub(crate) fn make_session(
+    conn: &Conn<'_>,
+    template: &KeyTemplate,
+    origin: Origin,
+    make: &Making<'_>,
+) -> Result<New, Failure> {
     let made = conn.link.made.clone();
     if made.fetch_add(1, Ordering::Relaxed) >= conn.inner.config.unwrapped {
         made.fetch_sub(1, Ordering::Relaxed);
@@ -164,6 +170,7 @@ pub(crate) fn import_aes(
 /// Destroys the key with this CKA_ID, and the public half of a pair. Nothing else that has the id, such as a certificate.
 pub(crate) fn destroy(conn: &Conn<'_>, begun: &Cell<bool>, id: &[u8]) -> Result<(), Failure> {
     let identity = Identity::Token(id.to_vec());
+    let _ending = conn.end(&identity)?;
     lock(&conn.link.tokens).remove(&identity);
     // What this key unwrapped must not outlive it. Which those are is not known; to unwrap the others again is cheap.
     lock(&conn.link.unwrapped).clear();

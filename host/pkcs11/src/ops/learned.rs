@@ -1,28 +1,26 @@
-//! What is learned of a token by trying, with keys that nobody uses: how it says that a ciphertext is wrong, and whether it
-//! fills in an iv. Tried when it is first needed, once a token.
+//! What is learned of a token by trying, with keys that nobody uses: whether it fills in an iv (tried when it is first needed,
+//! once a link), and whether a refusal speaks of the input or of the token (tried each time).
 //!
 //! A token should answer a wrong tag with CKR_ENCRYPTED_DATA_INVALID or, since 3.2, CKR_AEAD_DECRYPT_FAILED. Some answer
 //! CKR_GENERAL_ERROR or CKR_FUNCTION_FAILED, which would otherwise speak against the token's health: then a caller with a
-//! wrong ciphertext could open the circuit breaker.
+//! wrong ciphertext could open the circuit breaker. Nor must a broken token be told as a wrong ciphertext.
 
 use std::sync::OnceLock;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
-use keygate_core::secret::SecretBytes;
 
 use crate::conn::Conn;
 use crate::error::{Error, Failure};
-use crate::key::{Algorithm, KeyTemplate, Usage, Wrapping};
+use crate::handles::Known;
+use crate::key::{Algorithm, Digest, KeyTemplate, Usage, Wrapping};
 use crate::link::Handle;
 use crate::ops::cipher::{gcm_open, gcm_seal};
-use crate::ops::{template, wrapping};
-use crate::rv::{self, Means};
+use crate::ops::{oaep, template, wrapping};
+use crate::rv::{self, Means, Rebuild};
 
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    open: OnceLock<u64>,
-    unwrap: OnceLock<u64>,
     fills_iv: OnceLock<bool>,
     pair_tells: OnceLock<bool>,
 }
@@ -41,23 +39,6 @@ impl<'a, 'b> Trial<'a, 'b> {
         Self::import_as(conn, value, true)
     }
 
-    /// For CMACs and nothing else: of this value, or of the token's making.
-    pub(crate) fn macs(conn: &'a Conn<'b>, value: Option<&[u8]>) -> Result<Self, Failure> {
-        let usage = Usage { mac: true, ..Usage::default() };
-        let template = KeyTemplate { algorithm: Algorithm::Aes, id: None, usage, persistent: false, exportable: false };
-        let mut attributes = template::key(&template, "");
-        match value {
-            Some(value) => {
-                attributes.push(Attribute::Value(value.to_vec()));
-                Ok(Self(conn, conn.session()?.create_object(&attributes)?))
-            }
-            None => {
-                attributes.push(Attribute::ValueLen(32.into()));
-                Ok(Self(conn, conn.session()?.generate_key(&Mechanism::AesKeyGen, &attributes)?))
-            }
-        }
-    }
-
     fn import_as(conn: &'a Conn<'b>, value: &[u8], exportable: bool) -> Result<Self, Failure> {
         let mut attributes = Self::template(exportable);
         attributes.push(Attribute::Value(value.to_vec()));
@@ -69,7 +50,7 @@ impl<'a, 'b> Trial<'a, 'b> {
     }
 
     pub(crate) fn template(exportable: bool) -> Vec<Attribute> {
-        let usage = Usage { encrypt: true, decrypt: true, wrap: true, unwrap: true, mac: false };
+        let usage = Usage { encrypt: true, decrypt: true, wrap: true, unwrap: true };
         let template = KeyTemplate { algorithm: Algorithm::Aes, id: None, usage, persistent: false, exportable };
         template::key(&template, "")
     }
@@ -83,22 +64,68 @@ impl Drop for Trial<'_, '_> {
     }
 }
 
-/// What a failure of this function may mean, when it may mean that the input is wrong.
-enum Suspect {
-    /// The token says so.
-    Told,
-    /// It may be a refusal in disguise.
-    Vague(u64),
+/// What was done when a failure came that may mean that the input is wrong.
+#[derive(Clone, Copy)]
+pub(crate) enum Doing<'a> {
+    /// C_Decrypt with GCM.
+    Open,
+    /// C_Decrypt with CBC and its padding.
+    Cbc,
+    /// C_Decrypt with this hash for OAEP, by this key.
+    Oaep(Digest, &'a Known),
+    /// C_UnwrapKey by this key.
+    Unwrap(Wrapping, &'a Known),
 }
 
-fn suspect(failure: &Failure, function: &str) -> Option<Suspect> {
-    match failure {
-        Failure::Rv { rv, function: of } if of == function => match rv::row_of(*rv).means {
-            Means::Auth => Some(Suspect::Told),
-            Means::Rejected => Some(Suspect::Vague(*rv)),
-            _ => None,
-        },
-        _ => None,
+/// What a trial says of a function of the token.
+enum Control {
+    /// What is right goes through, and what is wrong is answered with this.
+    Tells(u64),
+    /// What is right goes through. More is not known.
+    Works,
+    /// What is right fails as well: it is the token.
+    Fails,
+    /// The trial cannot be made on this token.
+    Unknown,
+}
+
+/// Whether a return value has meant a wrong input on some token. Those that name a device, a session, memory or an
+/// operation never do.
+fn is_vague(rv: u64) -> bool {
+    matches!(rv, rv::GENERAL_ERROR | rv::FUNCTION_FAILED | rv::ARGUMENTS_BAD) || rv >= rv::VENDOR_DEFINED
+}
+
+/// A failure of C_Decrypt or C_UnwrapKey, as what it means. Who sends ciphertexts chooses whether they fail, so a failure
+/// counts against the token only when a right one fails as well, tried now, in the same session, with the same mechanism.
+/// A vague one is believed to mean a wrong input only when a right one goes through and a wrong one is answered in the
+/// same way. Nothing of this is remembered: a token that answered so yesterday may be broken today.
+///
+/// With a padding there is one answer for all that lies in the input, also where the token tells more: that would make an
+/// oracle.
+pub(crate) fn refused(conn: &Conn<'_>, doing: Doing<'_>, failure: Failure) -> Failure {
+    let Failure::Rv { function, rv } = &failure else { return failure };
+    let (name, padded) = match doing {
+        Doing::Open => ("C_Decrypt", false),
+        Doing::Cbc | Doing::Oaep(..) => ("C_Decrypt", true),
+        Doing::Unwrap(..) => ("C_UnwrapKey", false),
+    };
+    let row = rv::row_of(*rv);
+    if function != name || row.rebuild > Rebuild::Doubt {
+        return failure;
+    }
+    if row.means == Means::Auth || (padded && row.means == Means::Input) {
+        return believed(conn);
+    }
+    // What came out is as long as no key is, where a right one comes out; the unwrapping key's size has a value of its own.
+    let no_key = matches!(doing, Doing::Unwrap(..)) && *rv == rv::KEY_SIZE_RANGE;
+    if row.means != Means::Rejected && !no_key {
+        return failure;
+    }
+    match control(conn, doing) {
+        Control::Tells(wrong) if wrong == *rv && is_vague(*rv) => believed(conn),
+        Control::Tells(_) | Control::Works if no_key => believed(conn),
+        Control::Fails => failure,
+        Control::Tells(_) | Control::Works | Control::Unknown => Failure::Is(rv::error_of(function, *rv)),
     }
 }
 
@@ -107,104 +134,108 @@ fn believed(conn: &Conn<'_>) -> Failure {
     conn.is_logged_in().err().unwrap_or(Failure::Is(Error::AuthenticationFailed))
 }
 
-/// A failure of C_Decrypt with GCM, as what it means. A vague one is believed to be about the ciphertext only if the token
-/// opens what it sealed a moment ago, and then, asked `again`, answers the same: a moment's trouble looks alike, and who is
-/// told that a ciphertext is damaged may throw it away.
-pub(crate) fn opening(
-    conn: &Conn<'_>,
-    failure: Failure,
-    again: impl FnOnce() -> Result<SecretBytes, Failure>,
-) -> Result<SecretBytes, Failure> {
-    match suspect(&failure, "C_Decrypt") {
-        Some(Suspect::Told) => Err(believed(conn)),
-        Some(Suspect::Vague(rv)) if known(&conn.inner.learned.open, || try_open(conn)) == Some(rv) => {
-            if opens(conn).is_err() {
-                return Err(failure);
-            }
-            again().map_err(|failure| match suspect(&failure, "C_Decrypt") {
-                Some(Suspect::Vague(same)) if same == rv => believed(conn),
-                _ => failure,
-            })
-        }
-        _ => Err(failure),
-    }
-}
-
-/// A failure of C_Decrypt with a padding: an invalid one is often told as a vague failure, and telling it apart from others
-/// would make an oracle.
-pub(crate) fn decrypting(conn: &Conn<'_>, failure: Failure) -> Failure {
-    let input = matches!(&failure, Failure::Rv { rv, .. } if rv::row_of(*rv).means == Means::Input);
-    match suspect(&failure, "C_Decrypt") {
-        Some(_) => believed(conn),
-        None if input && matches!(&failure, Failure::Rv { function, .. } if function == "C_Decrypt") => believed(conn),
-        None => failure,
-    }
-}
-
-/// A failure of C_UnwrapKey, as what it means.
-pub(crate) fn unwrapping(conn: &Conn<'_>, failure: Failure) -> Failure {
-    // What came out is as long as no key is; the unwrapping key's size has a value of its own.
-    if matches!(&failure, Failure::Rv { rv: rv::KEY_SIZE_RANGE, function } if function == "C_UnwrapKey") {
-        return believed(conn);
-    }
-    match suspect(&failure, "C_UnwrapKey") {
-        Some(Suspect::Told) => believed(conn),
-        Some(Suspect::Vague(rv)) if known(&conn.inner.learned.unwrap, || try_unwrap(conn)) == Some(rv) => {
-            believed(conn)
-        }
-        _ => failure,
-    }
-}
-
-/// How the token refuses, learned once. A trial that failed in another way says nothing, and is made again.
-fn known(learned: &OnceLock<u64>, tried: impl FnOnce() -> Result<(), Failure>) -> Option<u64> {
-    if let Some(rv) = learned.get() {
-        return Some(*rv);
-    }
-    match tried() {
-        Err(Failure::Rv { rv, function }) if function == "C_Decrypt" || function == "C_UnwrapKey" => {
-            tracing::debug!("a wrong ciphertext is answered by {function} with {}", rv::row_of(rv).name);
-            Some(*learned.get_or_init(|| rv))
-        }
-        _ => None,
-    }
-}
-
-/// What a ciphertext that is not whole is answered, by a token that opens one that is: before it and after it.
-fn try_open(conn: &Conn<'_>) -> Result<(), Failure> {
-    let key = Trial::generate(conn, false)?;
-    let sealed = gcm_seal(conn, key.1, &mut [7; 12], b"a trial", b"of this")?;
-    let open = |aad: &[u8]| gcm_open(conn, key.1, &[7; 12], &sealed, aad).map(drop);
-    let whole = |failure: Failure| match failure {
-        // Of another function's, so that nobody learns from it.
-        Failure::Rv { rv, .. } => Failure::Rv { function: "a trial".into(), rv },
-        other => other,
+fn control(conn: &Conn<'_>, doing: Doing<'_>) -> Control {
+    let tried = match doing {
+        Doing::Open => control_open(conn),
+        Doing::Cbc => control_cbc(conn),
+        Doing::Oaep(digest, key) => control_oaep(conn, digest, key),
+        Doing::Unwrap(how @ Wrapping::RsaOaep(_), key) => control_unwrap_rsa(conn, how, key),
+        Doing::Unwrap(how, _) => control_unwrap(conn, how),
     };
-    open(b"of this").map_err(whole)?;
-    let refused = open(b"of that");
-    open(b"of this").map_err(whole)?;
-    refused
+    match tried {
+        Ok(Some(Failure::Rv { rv, .. })) => Control::Tells(rv),
+        Ok(_) => Control::Works,
+        Err(Failure::Rv { rv, .. }) => {
+            let row = rv::row_of(rv);
+            if row.counts || row.rebuild > Rebuild::Nothing || row.means == Means::Unavailable {
+                Control::Fails
+            } else {
+                Control::Unknown
+            }
+        }
+        Err(Failure::Is(_)) => Control::Unknown,
+        Err(_) => Control::Fails,
+    }
 }
 
-/// Whether the token opens what it sealed.
-fn opens(conn: &Conn<'_>) -> Result<(), Failure> {
+/// How a wrong input failed after a right one went through. None where the wrong one went through as well.
+type Tried = Result<Option<Failure>, Failure>;
+
+fn control_open(conn: &Conn<'_>) -> Tried {
     let key = Trial::generate(conn, false)?;
-    let sealed = gcm_seal(conn, key.1, &mut [7; 12], b"a trial", b"of this")?;
-    gcm_open(conn, key.1, &[7; 12], &sealed, b"of this").map(drop)
+    // A token may fill the iv in.
+    let mut iv = [7; 12];
+    let sealed = gcm_seal(conn, key.1, &mut iv, b"a trial", b"of this")?;
+    drop(gcm_open(conn, key.1, &iv, &sealed, b"of this")?);
+    Ok(gcm_open(conn, key.1, &iv, &sealed, b"of that").err())
 }
 
-fn try_unwrap(conn: &Conn<'_>) -> Result<(), Failure> {
+fn control_cbc(conn: &Conn<'_>) -> Tried {
     let key = Trial::generate(conn, false)?;
-    let (mechanism, number) = wrapping(Wrapping::AesKeyWrap);
+    let mechanism = Mechanism::AesCbcPad([7; 16]);
     let (raw, session) = conn.raw()?;
-    let handle = raw.unwrap(session, (&mechanism, number), key.1, &[9; 40], &Trial::template(false))?;
-    drop(Trial::adopt(conn, handle));
-    Ok(())
+    let sealed = raw.encrypt(session, &mechanism, key.1, &[0; 16], 16)?;
+    raw.decrypt(session, &mechanism, key.1, &sealed)?;
+    // The padding is in the second block: without it, zeros stand where it should be.
+    Ok(raw.decrypt(session, &mechanism, key.1, sealed.get(..16).unwrap_or_default()).err())
+}
+
+/// Nobody's ciphertext under an RSA key with a modulus of so many bytes.
+fn nonsense(len: usize) -> Vec<u8> {
+    vec![1; len]
+}
+
+/// The public half of an RSA pair as a session object, to encrypt and wrap with.
+fn public_of<'a, 'b>(conn: &'a Conn<'b>, key: &Known) -> Result<(Trial<'a, 'b>, usize), Failure> {
+    let (modulus, exponent) = super::wrap::numbers_of(conn, key)?;
+    let len = modulus.len();
+    let public = conn.session()?.create_object(&rsa_public(modulus, exponent))?;
+    Ok((Trial::adopt(conn, public), len))
+}
+
+fn control_oaep(conn: &Conn<'_>, digest: Digest, key: &Known) -> Tried {
+    let (public, len) = public_of(conn, key)?;
+    let (raw, session) = conn.raw()?;
+    let sealed = raw.encrypt(session, &oaep(digest), public.1, b"a trial", 512)?;
+    raw.decrypt(session, &oaep(digest), key.handle, &sealed)?;
+    Ok(raw.decrypt(session, &oaep(digest), key.handle, &nonsense(len)).err())
+}
+
+fn control_unwrap_rsa(conn: &Conn<'_>, how: Wrapping, key: &Known) -> Tried {
+    let (public, len) = public_of(conn, key)?;
+    let what = Trial::generate(conn, true)?;
+    let (mechanism, number) = wrapping(how);
+    let (raw, session) = conn.raw()?;
+    let wrapped = raw.wrap(session, (&mechanism, number), public.1, what.1, 512)?;
+    unwrap_both(conn, how, key.handle, &wrapped, &nonsense(len))
+}
+
+fn control_unwrap(conn: &Conn<'_>, how: Wrapping) -> Tried {
+    let (by, what) = (Trial::generate(conn, false)?, Trial::generate(conn, true)?);
+    let (mechanism, number) = wrapping(how);
+    let (raw, session) = conn.raw()?;
+    let wrapped = raw.wrap(session, (&mechanism, number), by.1, what.1, 512)?;
+    let mut wrong = wrapped.clone();
+    if let Some(last) = wrong.last_mut() {
+        *last ^= 1;
+    }
+    unwrap_both(conn, how, by.1, &wrapped, &wrong)
+}
+
+fn unwrap_both(conn: &Conn<'_>, how: Wrapping, by: Handle, right: &[u8], wrong: &[u8]) -> Tried {
+    let (mechanism, number) = wrapping(how);
+    let (raw, session) = conn.raw()?;
+    let unwrap = |wrapped| {
+        let handle = raw.unwrap(session, (&mechanism, number), by, wrapped, &Trial::template(false));
+        handle.map(|handle| drop(Trial::adopt(conn, handle)))
+    };
+    unwrap(right)?;
+    Ok(unwrap(wrong).err())
 }
 
 /// Whether the token fills in the iv of GCM: one of zeros comes back as another, twice not the same.
 pub(crate) fn fills_iv(conn: &Conn<'_>) -> Result<bool, Failure> {
-    if let Some(known) = conn.inner.learned.fills_iv.get() {
+    if let Some(known) = conn.link.learned.fills_iv.get() {
         return Ok(*known);
     }
     let key = Trial::generate(conn, false)?;
@@ -218,20 +249,20 @@ pub(crate) fn fills_iv(conn: &Conn<'_>) -> Result<bool, Failure> {
         }
     }
     let fills = first != [0; 12] && second != [0; 12] && first != second;
-    Ok(*conn.inner.learned.fills_iv.get_or_init(|| fills))
+    Ok(*conn.link.learned.fills_iv.get_or_init(|| fills))
 }
 
 /// Whether, on this token, CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE together tell that a key was made in it, and
 /// CKA_LOCAL does not. NSS softokn says CKA_LOCAL of no key. By the standard the two are never true of a key that was
 /// imported or unwrapped; that is not believed but tried, with one of each kind.
 pub(crate) fn pair_tells(conn: &Conn<'_>) -> Result<bool, Failure> {
-    if let Some(known) = conn.inner.learned.pair_tells.get() {
+    if let Some(known) = conn.link.learned.pair_tells.get() {
         return Ok(*known);
     }
     let made = Trial::generate(conn, false)?;
     let (local, safe) = origin_of(conn, made.1)?;
     let tells = !local && safe && !brought(conn, &made)?;
-    Ok(*conn.inner.learned.pair_tells.get_or_init(|| tells))
+    Ok(*conn.link.learned.pair_tells.get_or_init(|| tells))
 }
 
 /// CKA_LOCAL, and the other two together.

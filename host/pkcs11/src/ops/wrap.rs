@@ -11,7 +11,7 @@ use crate::handles::{Identity, Known, Life, resolve};
 use crate::key::{Digest, Key, KeyTemplate, Recipe, Wrapping};
 use crate::link::Handle;
 use crate::ops::create::{self, New};
-use crate::ops::learned::{self, Trial};
+use crate::ops::learned::{self, Doing, Trial, refused};
 use crate::ops::template::{self, Origin};
 use crate::ops::{oaep, wrapping};
 use crate::pending::lock;
@@ -31,7 +31,7 @@ pub(crate) fn wrap(conn: &Conn<'_>, key: &Key, how: Wrapping, target: &Key) -> R
     }
     let what = resolve(conn, target)?;
     let handle = match how {
-        Wrapping::RsaOaep(_) => public_of(&by)?,
+        Wrapping::RsaOaep(_) => public_of(conn, &by)?,
         _ => by.handle,
     };
     wrap_by(conn, handle, how, what.handle)
@@ -55,14 +55,28 @@ fn unsupported_hash(how: Wrapping, failure: Failure) -> Failure {
     }
 }
 
-fn public_of(known: &Known) -> Result<Handle, Failure> {
-    known.public.ok_or_else(|| Error::Unsupported("the key has no public half in the token".to_owned()).into())
+/// The public half, which is the private one's.
+fn public_of(conn: &Conn<'_>, known: &Known) -> Result<Handle, Failure> {
+    let lacks = || Error::Unsupported("the key has no public half in the token".to_owned());
+    let public = known.public.ok_or_else(lacks)?;
+    let (modulus, exponent) = numbers_of(conn, known)?;
+    if numbers(conn, public)? == (Some(modulus), Some(exponent)) {
+        return Ok(public);
+    }
+    Err(Error::unavailable("the public key of this CKA_ID is not of the private key: remove it").into())
 }
 
 /// Unwraps a key that stays in the token.
 pub(crate) fn unwrap_persistent(conn: &Conn<'_>, begun: &Cell<bool>, recipe: &Recipe) -> Result<New, Failure> {
     let by = resolve(conn, &recipe.unwrapping)?;
     create::make(conn, begun, &recipe.template, Origin::Unwrapped, &|conn| Ok((unwrap_by(conn, &by, recipe)?, None)))
+}
+
+/// Unwraps a key into a session object that ends with its handle.
+pub(crate) fn unwrap_passing(conn: &Conn<'_>, recipe: &Recipe) -> Result<New, Failure> {
+    let by = resolve(conn, &recipe.unwrapping)?;
+    let make = |conn: &Conn<'_>| Ok((unwrap_by(conn, &by, recipe)?, None));
+    create::make_session(conn, &recipe.template, Origin::Unwrapped, &make)
 }
 
 /// Unwraps a key into a session object, which is kept for the next who unwraps the same.
@@ -82,7 +96,7 @@ fn unwrap_by(conn: &Conn<'_>, by: &Known, recipe: &Recipe) -> Result<Handle, Fai
     let attributes = template::key(&recipe.template, &conn.inner.config.label_prefix);
     let (raw, session) = conn.raw()?;
     let unwrapped = raw.unwrap(session, (&mechanism, number), by.handle, &recipe.wrapped, &attributes);
-    unwrapped.map_err(|failure| learned::unwrapping(conn, unsupported_hash(recipe.how, failure)))
+    unwrapped.map_err(|failure| refused(conn, Doing::Unwrap(recipe.how, by), unsupported_hash(recipe.how, failure)))
 }
 
 /// What a recipe makes, beyond all links: the same for the same wrapping key, bytes, way and template.
@@ -130,11 +144,43 @@ pub(crate) fn public_key(conn: &Conn<'_>, key: &Key) -> Result<Vec<u8>, Failure>
     if known.secret || !known.rsa {
         return Err(Error::Unsupported("a secret key has no public half".to_owned()).into());
     }
-    // A private key has both numbers as well, in most tokens; the public half always.
-    let from = known.public.unwrap_or(known.handle);
-    let found = conn.session()?.get_attributes(from, &[AttributeType::Modulus, AttributeType::PublicExponent])?;
-    match found.as_slice() {
-        [Attribute::Modulus(modulus), Attribute::PublicExponent(exponent)] => Ok(der::rsa(modulus, exponent)),
-        _ => Err(Error::Unsupported("the token does not show the public half of the pair".to_owned()).into()),
+    let (modulus, exponent) = numbers_of(conn, &known)?;
+    Ok(der::rsa(&modulus, &exponent))
+}
+
+/// Modulus and public exponent of a pair. Read of the private key, which most tokens let one; public objects can be made by
+/// whoever reaches the module, on some without a PIN, so a public half is asked only where the private one says nothing, and
+/// must agree with what it says.
+pub(crate) fn numbers_of(conn: &Conn<'_>, known: &Known) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    let own = numbers(conn, known.handle);
+    let (modulus, exponent) = match own {
+        Ok(found) => found,
+        // An attribute that a token does not show.
+        Err(Failure::Rv { rv: 0x11 | 0x12, .. }) => (None, None),
+        Err(failure) => return Err(failure),
+    };
+    if let (Some(modulus), Some(exponent)) = (&modulus, &exponent) {
+        return Ok((modulus.clone(), exponent.clone()));
     }
+    let unshown = || Error::Unsupported("the token does not show the public half of the pair".to_owned());
+    let public = numbers(conn, known.public.ok_or_else(unshown)?)?;
+    let (Some(n), Some(e)) = public else { return Err(unshown().into()) };
+    if modulus.is_some_and(|own| own != n) || exponent.is_some_and(|own| own != e) {
+        return Err(Error::unavailable("the public key of this CKA_ID is not of the private key: remove it").into());
+    }
+    Ok((n, e))
+}
+
+type Numbers = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn numbers(conn: &Conn<'_>, from: Handle) -> Result<Numbers, Failure> {
+    let (mut modulus, mut exponent) = (None, None);
+    for attribute in conn.session()?.get_attributes(from, &[AttributeType::Modulus, AttributeType::PublicExponent])? {
+        match attribute {
+            Attribute::Modulus(bytes) if !bytes.is_empty() => modulus = Some(bytes),
+            Attribute::PublicExponent(bytes) if !bytes.is_empty() => exponent = Some(bytes),
+            _ => {}
+        }
+    }
+    Ok((modulus, exponent))
 }

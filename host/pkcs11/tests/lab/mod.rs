@@ -194,7 +194,9 @@ pub fn aes(id: &[u8]) -> KeyTemplate {
 }
 
 pub fn session_aes(exportable: bool) -> KeyTemplate {
-    KeyTemplate { algorithm: Algorithm::Aes, id: None, usage: all_uses(), persistent: false, exportable }
+    // One that unwraps others is kept for nobody.
+    let usage = Usage { wrap: exportable, unwrap: exportable, ..all_uses() };
+    KeyTemplate { algorithm: Algorithm::Aes, id: None, usage, persistent: false, exportable }
 }
 
 pub fn rsa(id: &[u8]) -> KeyTemplate {
