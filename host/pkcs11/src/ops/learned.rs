@@ -39,6 +39,23 @@ impl<'a, 'b> Trial<'a, 'b> {
         Self::import_as(conn, value, true)
     }
 
+    /// For CMACs and nothing else: of this value, or of the token's making.
+    pub(crate) fn macs(conn: &'a Conn<'b>, value: Option<&[u8]>) -> Result<Self, Failure> {
+        let usage = Usage { mac: true, ..Usage::default() };
+        let template = KeyTemplate { algorithm: Algorithm::Aes, id: None, usage, persistent: false, exportable: false };
+        let mut attributes = template::key(&template, "");
+        match value {
+            Some(value) => {
+                attributes.push(Attribute::Value(value.to_vec()));
+                Ok(Self(conn, conn.session()?.create_object(&attributes)?))
+            }
+            None => {
+                attributes.push(Attribute::ValueLen(32.into()));
+                Ok(Self(conn, conn.session()?.generate_key(&Mechanism::AesKeyGen, &attributes)?))
+            }
+        }
+    }
+
     fn import_as(conn: &'a Conn<'b>, value: &[u8], exportable: bool) -> Result<Self, Failure> {
         let mut attributes = Self::template(exportable);
         attributes.push(Attribute::Value(value.to_vec()));
@@ -50,7 +67,7 @@ impl<'a, 'b> Trial<'a, 'b> {
     }
 
     pub(crate) fn template(exportable: bool) -> Vec<Attribute> {
-        let usage = Usage { encrypt: true, decrypt: true, wrap: true, unwrap: true };
+        let usage = Usage { encrypt: true, decrypt: true, wrap: true, unwrap: true, mac: false };
         let template = KeyTemplate { algorithm: Algorithm::Aes, id: None, usage, persistent: false, exportable };
         template::key(&template, "")
     }

@@ -17,8 +17,8 @@ use super::correlation::correlate;
 use super::error::respond;
 use super::exchange::refuse_anybody;
 use super::handlers::{
-    actions, aliases, backends, dev, health, import_token, instances, keys, policies, registrations, reload, rings, token,
-    versions,
+    actions, aliases, backends, dev, health, import_token, instances, keys, policies, registrations, reload, rings,
+    token, versions,
 };
 use super::openapi;
 use crate::app::App;
