@@ -30,26 +30,10 @@ fn internal(token: &str, doing: &str, why: &str) -> Error {
     Error::Internal(format!("token `{token}`, {doing}: {why}"))
 }
 
-/// Whether the failure of a private-key operation lies in what it was given. Modules have many names for that, and some
-/// (SoftHSM's C_UnwrapKey) none; a device that is in trouble has names of its own.
-pub(crate) fn is_of_the_input(error: &pkcs11::Error) -> bool {
-    const TROUBLE: [&str; 10] = [
-        "CKR_DEVICE_ERROR",
-        "CKR_DEVICE_MEMORY",
-        "CKR_HOST_MEMORY",
-        "CKR_FUNCTION_CANCELED",
-        "CKR_OPERATION_ACTIVE",
-        "CKR_OPERATION_NOT_INITIALIZED",
-        "CKR_KEY_FUNCTION_NOT_PERMITTED",
-        "CKR_TEMPLATE_INCONSISTENT",
-        "CKR_MECHANISM_INVALID",
-        "CKR_MECHANISM_PARAM_INVALID",
-    ];
-    match error {
-        pkcs11::Error::AuthenticationFailed | pkcs11::Error::InvalidInput(_) => true,
-        pkcs11::Error::Rejected(rejection) => !TROUBLE.contains(&rejection.name.as_str()),
-        _ => false,
-    }
+/// Whether the failure of a private-key operation lies in what it was given. The host has found out what a return value
+/// means: what it leaves as `Rejected` may be the module's own trouble, which must never be told as a damaged key.
+pub(crate) const fn is_of_the_input(error: &pkcs11::Error) -> bool {
+    matches!(error, pkcs11::Error::AuthenticationFailed | pkcs11::Error::InvalidInput(_))
 }
 
 /// Whether the token says that it has not this mechanism, or not with these parameters.

@@ -5,6 +5,7 @@ use super::material;
 use crate::access::Action;
 use crate::error::Error;
 use crate::ids::{KeySelector, VersionId};
+use crate::key::Key;
 use crate::pipeline::{Admitted, Ask, Done, Gateway, RequestContext};
 use crate::secret::SecretBytes;
 use crate::state::{self, KeyAction};
@@ -34,7 +35,7 @@ pub struct Unwrapped {
     pub plaintext: SecretBytes,
     /// The version that had wrapped it.
     pub version: VersionId,
-    /// The same under the newest version, when that is another one.
+    /// The same under the newest version, when that is another one and its backend can be had.
     pub rewrapped: Option<Rewrapped>,
 }
 
@@ -58,17 +59,34 @@ pub async fn unwrap(
             let mut opened = material::open(gateway, key, &input.ciphertext).await?;
             let plaintext = opened.unwrap(gateway, cx.call(), &input.aad).await?;
             let version = opened.held.version();
+            // It opened, and that is what was asked for. The newest version may be on another backend, which may be away.
             let rewrapped = if version == key.current_version {
-                None
+                Ok(None)
             } else {
-                let mut target = material::current(gateway, key).await?;
-                let wrapped = target.wrap(gateway, cx.call(), &plaintext, &input.aad).await?;
-                Some(Rewrapped { ciphertext: target.seal(wrapped)?, version: target.version() })
+                rewrapped(gateway, cx, key, &plaintext, &input.aad).await.map(Some)
             };
-            let done = Done::new(Unwrapped { plaintext, version, rewrapped }).about(key);
-            Ok(done.tell("keyVersionId", version))
+            let missed = rewrapped.as_ref().err().map(ToString::to_string);
+            let rewrapped = rewrapped.unwrap_or_default();
+            let done = Done::new(Unwrapped { plaintext, version, rewrapped }).about(key).tell("keyVersionId", version);
+            Ok(match missed {
+                Some(why) => done.tell("notRewrapped", why),
+                None => done,
+            })
         })
         .await
+}
+
+/// The same under the newest version.
+async fn rewrapped(
+    gateway: &Gateway,
+    cx: &RequestContext,
+    key: &Key,
+    plaintext: &SecretBytes,
+    aad: &[String],
+) -> Result<Rewrapped, Error> {
+    let mut target = material::current(gateway, key).await?;
+    let wrapped = target.wrap(gateway, cx.call(), plaintext, aad).await?;
+    Ok(Rewrapped { ciphertext: target.seal(wrapped)?, version: target.version() })
 }
 
 pub(super) fn check_input(gateway: &Gateway, input: &Ciphertext) -> Result<(), Error> {

@@ -123,7 +123,7 @@ async fn begin(gateway: &Gateway, cx: &RequestContext, instance: InstanceId, rou
 
 /// Whether these are two backends, and new keys go to the second one already: or there would be no end.
 fn check(gateway: &Gateway, instance: InstanceId, Route { from, to }: &Route) -> Result<(), Error> {
-    let Some(backend) = gateway.instances.get(instance).map(|instance| instance.backend.clone()) else {
+    let Some(instance) = gateway.instances.get(instance) else {
         return Err(Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").path("id").into());
     };
     if from == to {
@@ -136,16 +136,17 @@ fn check(gateway: &Gateway, instance: InstanceId, Route { from, to }: &Route) ->
             return Err(Reason::new(ReasonCode::BackendNotFound, text).field(field).into());
         }
     }
-    if backend != *to {
+    if instance.backend != *to {
         return Err(Error::refused(
             ReasonCode::InstanceNotBound,
             format!(
-                "The instance makes new keys on `{backend}`; bind it to `{to}` first: `keygate instance bind`, or \
-                 backend = \"{to}\" in its [[instances]] entry and a reload"
+                "The instance makes new keys on `{}`; bind it to `{to}` first: `keygate instance bind`, or \
+                 backend = \"{to}\" in its [[instances]] entry and a reload",
+                instance.backend
             ),
         ));
     }
-    Ok(())
+    gateway.may_use_backend(&instance)
 }
 
 async fn put(gateway: &Gateway, migration: &Migration) -> Result<(), StoreError> {

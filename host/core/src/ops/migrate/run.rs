@@ -173,6 +173,7 @@ impl Pass<'_> {
             let found = self.gateway.backend(name);
             found.map_err(|error| Trouble::Away(error.to_string(), false))?;
         }
+        self.may_go_on()?;
         if self.migration.transport == Transport::Unasked {
             return self.ask_for_transport(now).await;
         }
@@ -201,6 +202,23 @@ impl Pass<'_> {
         let migration = self.next(now, |migration| Migration { cursor: Some(last), counts, ..migration });
         batch.insert(0, Change::PutMigration { migration });
         Ok(self.gateway.store.commit(batch).await?)
+    }
+
+    /// Whether new keys still go to where this migration moves the old ones, and the instance may use that. Both are
+    /// somebody's to change while it runs.
+    fn may_go_on(&self) -> Result<(), Trouble> {
+        let Migration { instance, to, .. } = self.migration;
+        let away = |why: String| Err(Trouble::Away(why, false));
+        let Some(instance) = self.gateway.instances.get(*instance) else {
+            return away("the instance is gone".to_owned());
+        };
+        if instance.backend != *to {
+            return away(format!(
+                "the instance makes new keys on `{}` now; bind it to `{to}` again, or stop this",
+                instance.backend
+            ));
+        }
+        self.gateway.may_use_backend(&instance).or_else(|error| away(error.to_string()))
     }
 
     fn next(&self, now: Timestamp, change: impl FnOnce(Migration) -> Migration) -> Migration {
@@ -488,6 +506,10 @@ impl Pass<'_> {
                 Err(Trouble::Away(error.to_string(), true))
             }
             Err(error @ Error::Unavailable { .. }) => Err(Trouble::Away(error.to_string(), false)),
+            // Somebody has changed the key meanwhile: it is looked at again.
+            Err(error) if error.reason_code() == Some(ReasonCode::Conflict) => {
+                Err(Trouble::Away(error.to_string(), false))
+            }
             Err(error) => Ok(Err(format!("no new version was made: {error}"))),
         }
     }

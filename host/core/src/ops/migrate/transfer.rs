@@ -34,7 +34,12 @@ impl From<BackendError> for Halt {
                 Self::Stays(StayReason::MaterialMissing, text)
             }
             BackendError::Internal { .. } => Self::Stays(StayReason::BackendFailed, text),
-            _ => Self::Stays(StayReason::NotTransportable, text),
+            BackendError::Unsupported(_) => Self::Stays(StayReason::NotTransportable, text),
+            // Nobody from outside has a part in what the two say to each other. A token that is in trouble, or settings that
+            // do not fit, look like this as well, and a key must not be given a new version for that.
+            BackendError::AuthenticationFailed | BackendError::InvalidInput(_) | BackendError::ImportRejected(_) => {
+                Self::Away(text)
+            }
         }
     }
 }
@@ -79,15 +84,25 @@ impl Carrier<'_> {
         };
         let there = KeyRef { backend: self.migration.to.clone(), reference };
         if let Err(halt) = self.prove(version, &there).await {
-            material::discard(self.call, self.to.as_ref(), identity, &there).await;
+            // A backend may name the same key the same at each try. Where this is tried again, what came over is taken up then:
+            // to destroy it now could end after the next try has moved the version to it.
+            if matches!(halt, Halt::Stays(..)) {
+                material::discard(self.call, self.to.as_ref(), identity, &there).await;
+            }
             return Err(halt);
         }
         let former = Former { key_ref: version.key_ref.clone(), left_at: self.gateway.clock.now() };
         let after = KeyVersion { key_ref: there.clone(), former: Some(former), ..version.clone() };
         match self.put(version, after).await {
             Err(StoreError::Conflict) => {
-                // Nothing of it was committed, so no record names what came over.
-                material::discard(self.call, self.to.as_ref(), identity, &there).await;
+                // Whoever was first may have moved it as well, and then the record names what came over.
+                let now = self.gateway.store.version(self.key.instance, self.key.id, version.id).await?;
+                let is_there = now.is_some_and(|now| {
+                    now.key_ref == there || now.former.is_some_and(|former| former.key_ref == there)
+                });
+                if !is_there {
+                    material::discard(self.call, self.to.as_ref(), identity, &there).await;
+                }
                 Err(Halt::Changed)
             }
             // Whether it was done only a look tells, so what came over stays. The next try looks.
