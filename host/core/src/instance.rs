@@ -13,7 +13,7 @@ mod live;
 use crate::ids::{InstanceId, KeyId, PolicyId};
 use crate::key::Stamp;
 
-pub use binding::uses_backend;
+pub use binding::makes_keys;
 pub use live::{Instances, Records, Ticket};
 
 /// A Key Protect service instance.

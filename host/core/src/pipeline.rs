@@ -20,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::{InstanceId, KeyId, KeyRingId, KeySelector};
 use crate::import_token::ReadyPairs;
-use crate::instance::{Instance, Instances, uses_backend};
+use crate::instance::{Instance, Instances, makes_keys};
 use crate::key::{Key, KeyState};
 use crate::limits::Limits;
 use crate::ops::material::Material;
@@ -357,7 +357,7 @@ impl Gateway {
         let instance = self.instances.get(cx.instance).ok_or_else(|| {
             Reason::new(ReasonCode::InstanceNotFound, "There is no instance with this id").header("Bluemix-Instance")
         })?;
-        if uses_backend(ask.action) {
+        if makes_keys(ask.action) {
             self.may_use_backend(&instance)?;
         }
         if !cx.flaws.is_empty() {

@@ -238,6 +238,7 @@ impl Reloader {
         let next = gateway.instances.with(config.instances.iter().cloned(), config.crypto_instances.clone());
         fits(
             &Gateway { instances: next.clone(), ..with_backends(gateway, Arc::clone(&gateway.backends)) },
+            &gateway.instances,
             &generation,
         )
         .await?;
@@ -295,19 +296,42 @@ fn tell_of_instances(before: &Instances, next: &Instances) {
     }
 }
 
+/// What the configuration says that cannot be together with the instances that the store has.
+fn lost_places(next: &Instances) -> Vec<Problem> {
+    let lost = next.iter().filter(|instance| instance.backend.is_empty()).map(|instance| {
+        let problem = format!("instance `{}` needs a crypto instance that is gone", instance.name);
+        let mend = "bring its [[crypto_instances]] entry back, or bind the instance to something else (`keygate instance bind`)";
+        Problem::new("crypto_instances", problem, mend)
+    });
+    let twice = next.crypto_instances().into_iter().filter(|crypto| next.get(crypto.id).is_some()).map(|crypto| {
+        let problem = format!("the crypto instance `{}` has the id of an instance", crypto.name);
+        Problem::new("crypto_instances", problem, "give it an id of its own, from `uuidgen`")
+    });
+    lost.chain(twice).collect()
+}
+
 /// Whether a generation can do what the store and the instances need.
-async fn fits(gateway: &Gateway, generation: &Generation) -> Result<(), Vec<Problem>> {
+async fn fits(gateway: &Gateway, before: &Instances, generation: &Generation) -> Result<(), Vec<Problem>> {
     let backends = generation.backends();
     let next: BTreeSet<String> = backends.names().into_iter().collect();
     let gone: BTreeSet<String> = gateway.backends.names().into_iter().filter(|name| !next.contains(name)).collect();
-    let mut problems = Vec::new();
+    let mut problems = lost_places(&gateway.instances);
+    // An instance that is only now bound to another backend, or taken out, may have a key in the making on the one before.
+    let leaving =
+        before.iter().filter(|was| gateway.instances.get(was.id).is_none_or(|now| now.backend != was.backend));
+    for instance in leaving.filter(|instance| gone.contains(&instance.backend)) {
+        let problem =
+            format!("instance `{}` makes keys on the backend `{}` until now", instance.name, instance.backend);
+        problems.push(Problem::new("keys", problem, "reload with both backends first, then without this one"));
+    }
     for instance in gateway.instances.iter().filter(|instance| gone.contains(&instance.backend)) {
         let problem = format!("instance `{}` needs the backend `{}`, which is gone", instance.name, instance.backend);
         let mend = "bring it back, or set another `backend` in its [[instances]] entry (for a provisioned one: `keygate instance bind`)";
         problems.push(Problem::new("keys", problem, mend));
     }
     if problems.is_empty() && !gone.is_empty() {
-        let found = key_on(gateway, &gone).await.map_err(|error| vec![unread(&error).passing()])?;
+        let all: BTreeSet<_> = before.iter().chain(gateway.instances.iter()).map(|instance| instance.id).collect();
+        let found = key_on(gateway, &all, &gone).await.map_err(|error| vec![unread(&error).passing()])?;
         problems.extend(found.map(|(key, backend)| {
             let problem = format!("the backend `{backend}` is gone, and key {} has material on it", key.id);
             Problem::new("keys", problem, "bring it back; a backend can go when no key is on it any more")

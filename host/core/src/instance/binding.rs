@@ -1,21 +1,21 @@
 //! Whether an instance may use its backend.
 
+use std::sync::Arc;
+
 use crate::access::Action;
+use crate::backend::CryptoBackend;
 use crate::error::{Error, ReasonCode};
+use crate::ids::InstanceId;
 use crate::instance::Instance;
 use crate::pipeline::Gateway;
 
-/// Whether an action has the backend do something with keys. What only looks at metadata, and what takes keys away, is
-/// done without an authorization too.
-pub const fn uses_backend(action: Action) -> bool {
+/// Whether an action makes keys on the backend that the instance is bound to. Those that use a key ask where the key is
+/// ([`Gateway::may_use_place`]). What only looks at metadata, and what takes keys away, is done without an authorization too.
+pub const fn makes_keys(action: Action) -> bool {
     matches!(
         action,
         Action::Create
             | Action::CreateWithOverrides
-            | Action::Read
-            | Action::Wrap
-            | Action::Unwrap
-            | Action::Rewrap
             | Action::Rotate
             | Action::Restore
             | Action::CreateImportToken
@@ -42,14 +42,7 @@ impl Gateway {
     pub fn may_use_backend(&self, instance: &Instance) -> Result<(), Error> {
         let Some(target) = instance.crypto_instance else { return Ok(()) };
         if self.instances.authorization(instance.id, target).is_none() {
-            let source = instance.id;
-            return Err(Error::refused(
-                ReasonCode::CryptoInstanceNotAuthorized,
-                format!(
-                    "The instance {source} may not use the crypto instance {target}, which it is bound to; have an \
-                     Administrator of the gateway authorize it (keygate instance authorize {source} {target})"
-                ),
-            ));
+            return Err(not_authorized(instance.id, target));
         }
         match self.instances.crypto_instance(target) {
             Some(_) => Ok(()),
@@ -59,4 +52,42 @@ impl Gateway {
             }),
         }
     }
+
+    /// Checks that an instance may use what is kept on a backend, wherever it is bound to by now. An instance that the
+    /// configuration binds to a backend by its name was given leave by that.
+    ///
+    /// # Errors
+    /// `CRYPTO_INSTANCE_NOT_AUTHORIZED_ERR` where the backend is a crypto instance and there is no authorization.
+    pub fn may_use_place(&self, instance: InstanceId, backend: &str) -> Result<(), Error> {
+        let bound_by_name = || {
+            self.instances.is_configured(instance)
+                && self.instances.get(instance).is_some_and(|instance| instance.crypto_instance.is_none())
+        };
+        let all = self.instances.crypto_instances();
+        let mut standing = all.iter().filter(|crypto| crypto.backend == backend).peekable();
+        let Some(first) = standing.peek().map(|crypto| crypto.id) else { return Ok(()) };
+        if bound_by_name() || standing.any(|crypto| self.instances.authorization(instance, crypto.id).is_some()) {
+            return Ok(());
+        }
+        Err(not_authorized(instance, first))
+    }
+
+    /// The backend that keys of an instance are kept on.
+    ///
+    /// # Errors
+    /// As [`Gateway::may_use_place`] and [`Gateway::backend`].
+    pub(crate) fn place(&self, instance: InstanceId, backend: &str) -> Result<Arc<dyn CryptoBackend>, Error> {
+        self.may_use_place(instance, backend)?;
+        self.backend(backend)
+    }
+}
+
+fn not_authorized(source: InstanceId, target: InstanceId) -> Error {
+    Error::refused(
+        ReasonCode::CryptoInstanceNotAuthorized,
+        format!(
+            "The instance {source} may not use the crypto instance {target}, where these keys are or would be; have an \
+             Administrator of the gateway authorize it (keygate instance authorize {source} {target})"
+        ),
+    )
 }

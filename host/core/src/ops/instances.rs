@@ -343,12 +343,23 @@ fn check_binding(gateway: &Gateway, binding: &Binding, problems: &mut Problems) 
             let there = gateway.backends.names().join(", ");
             problems.field("backend", format!("There is no backend of this name; there are: {there}"));
         }
+        // Or an authorization would be needed by nobody.
+        Binding::Backend(name) if stands_for(gateway, name).is_some() => {
+            let id = stands_for(gateway, name).map(|crypto| crypto.id.to_string()).unwrap_or_default();
+            problems
+                .field("backend", format!("This backend is the crypto instance {id}; name that as `crypto_instance`"));
+        }
         Binding::Crypto(id) if gateway.instances.crypto_instance(*id).is_none() => {
             problems
                 .field("crypto_instance", "There is no crypto instance with this id in the gateway's configuration");
         }
         _ => {}
     }
+}
+
+/// The crypto instance that a backend is.
+fn stands_for(gateway: &Gateway, backend: &str) -> Option<Arc<CryptoInstance>> {
+    gateway.instances.crypto_instances().into_iter().find(|crypto| crypto.backend == backend)
 }
 
 fn facts(view: &InstanceView) -> Vec<(&'static str, String)> {

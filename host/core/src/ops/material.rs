@@ -152,7 +152,7 @@ impl Held {
         let Some(moved) = found.filter(|found| found.key_ref != self.version.key_ref) else {
             return Err(error.into());
         };
-        self.backend = gateway.backend(&moved.key_ref.backend)?;
+        self.backend = gateway.place(instance, &moved.key_ref.backend)?;
         // What is to be opened was written by whoever wrote it; what is to be written is written here.
         if !self.opens {
             self.writer.clone_from(&moved.key_ref.backend);
@@ -190,7 +190,7 @@ pub(super) async fn current(gateway: &Gateway, key: &Key) -> Result<Held, Error>
     let version = gateway.store.version(key.instance, key.id, key.current_version).await?.ok_or_else(|| {
         Error::Internal(format!("the store has key {} and not its version {}", key.id, key.current_version))
     })?;
-    let backend = gateway.backend(&version.key_ref.backend)?;
+    let backend = gateway.place(key.instance, &version.key_ref.backend)?;
     let writer = version.key_ref.backend.clone();
     Ok(Held { identity: identity(key, version.id), version, writer, opens: false, is_second: false, backend })
 }
@@ -210,7 +210,7 @@ pub(super) async fn open(gateway: &Gateway, key: &Key, ciphertext: &str) -> Resu
     })?;
     let envelope = Envelope::decode(&bytes).map_err(|_| unprocessable())?;
     let version = gateway.store.version(key.instance, key.id, envelope.version).await?.ok_or_else(unprocessable)?;
-    let backend = gateway.backend(&version.key_ref.backend)?;
+    let backend = gateway.place(key.instance, &version.key_ref.backend)?;
     let held = Held {
         identity: identity(key, version.id),
         version,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::material;
 use crate::backend::{BackendError, Call};
 use crate::error::Error;
+use crate::ids::InstanceId;
 use crate::key::{Key, KeyState};
 use crate::pipeline::Gateway;
 use crate::secret::SecretBytes;
@@ -64,23 +65,27 @@ pub async fn samples(gateway: &Gateway) -> Result<BTreeMap<String, Samples>, Err
 /// How many keys are read at a time in search of those on a backend.
 const PAGE: usize = 1_000;
 
-/// A key that has a version on one of these backends, deleted ones included: they can be restored. Looks through the whole
-/// store, so it is for the moment in which a backend is to go.
+/// A key of these instances that has a version on one of these backends, deleted ones included: they can be restored. Looks
+/// through all of them, so it is for the moment in which a backend is to go.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn key_on(gateway: &Gateway, backends: &BTreeSet<String>) -> Result<Option<(Key, String)>, Error> {
+pub async fn key_on(
+    gateway: &Gateway,
+    instances: &BTreeSet<InstanceId>,
+    backends: &BTreeSet<String>,
+) -> Result<Option<(Key, String)>, Error> {
     let filter = KeyFilter { states: KeyState::ALL.to_vec(), ..KeyFilter::default() };
     let store = &gateway.store;
-    for instance in gateway.instances.iter() {
+    for instance in instances.iter().copied() {
         let mut offset = 0;
         loop {
             let page = PageRequest { offset, limit: PAGE };
-            let keys = store.keys(instance.id, &filter, &Sort::default(), page).await?;
+            let keys = store.keys(instance, &filter, &Sort::default(), page).await?;
             let read = keys.len();
             for key in keys {
                 let all = PageRequest { offset: 0, limit: usize::MAX };
-                let versions = store.versions(instance.id, key.id, all).await?.items;
+                let versions = store.versions(instance, key.id, all).await?.items;
                 let mut names = versions.into_iter().map(|version| version.key_ref.backend);
                 if let Some(name) = names.find(|name| backends.contains(name)) {
                     return Ok(Some((key, name)));
