@@ -190,7 +190,7 @@ fn count(migration: &Value, name: &str) -> u64 {
 /// How far it is, on one line.
 fn line(migration: &Value, since: u64, elapsed: Duration) -> String {
     let (seen, keys) = (count(migration, "seen"), count(migration, "keys"));
-    let done = if keys == 0 { BAR } else { (seen.min(keys) * BAR) / keys };
+    let done = (seen.min(keys) * BAR).checked_div(keys).unwrap_or(BAR);
     let bar: String = (0..BAR).map(|at| if at < done { '#' } else { '.' }).collect();
     let what = if migration["pass"] == 1 { "moving" } else { "clearing up" };
     let mut text = format!("{what} [{bar}] {seen}/{keys} keys, {} versions moved", count(migration, "moved"));

@@ -232,7 +232,10 @@ fn every_action_of_the_rule_access_is_known() {
     let named: Vec<String> = table
         .lines()
         .filter_map(|line| line.trim().strip_prefix("row(\"").or_else(|| line.trim().strip_prefix("services(\"")))
-        .filter_map(|rest| rest.split_once('"').map(|(name, _)| if name.starts_with("keygate.") { name.to_owned() } else { format!("kms.{name}") }))
+        .filter_map(|rest| {
+            rest.split_once('"')
+                .map(|(name, _)| if name.starts_with("keygate.") { name.to_owned() } else { format!("kms.{name}") })
+        })
         .chain(["kms.secrets.patch".to_owned(), "keygate.plugins.reload".to_owned()])
         .collect();
     assert!(named.len() > 40);
