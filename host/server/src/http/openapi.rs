@@ -95,7 +95,7 @@ const DESCRIPTION: &str = "Key management with the IBM Key Protect v2 REST API. 
     at. A body may be packed by gzip. Where dates are written, they are in UTC and whole seconds.";
 
 /// The parts of the API.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("Keys", "Root keys, which wrap; standard keys, which hold a secret"),
     ("Key actions", "What is done with a key"),
     ("Key policies", "Rotation and dual authorization of one key"),
@@ -104,6 +104,7 @@ const TAGS: [(&str, &str); 9] = [
     ("Registrations", "Resources of other services that a key protects"),
     ("Instance", "What holds for all keys of an instance"),
     ("Import tokens", "How material comes in that nobody on the way can read"),
+    ("Backends", "Where keys are kept, and how they move from one backend to another"),
     ("Operation", "The gateway itself: instances and crypto instances, access tokens, health, and this document"),
 ];
 
