@@ -1,6 +1,7 @@
 //! Instances that are provisioned on a running gateway, the crypto instances behind some of them, and who may do what with both.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -270,10 +271,15 @@ async fn the_command_line_does_the_same() {
     assert_eq!(away.status.code(), Some(1), "{away:?}");
     let key = house.place.path().join("root.key");
     fs::write(&key, format!("{}\n", house.root)).unwrap();
-    let key = key.display().to_string();
-    let mut from_file = Command::new(program());
-    from_file.args(["instance", "list", "--url", &gateway.ready.url, "--api-key-file", &key]);
-    assert!(from_file.env_remove("KEYGATE_API_KEY").output().unwrap().status.success());
+    let asked = |mode: u32| {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let mut from_file = Command::new(program());
+        from_file.args(["instance", "list", "--url", &gateway.ready.url, "--api-key-file"]).arg(&key);
+        from_file.env_remove("KEYGATE_API_KEY").output().unwrap()
+    };
+    assert!(asked(0o600).status.success());
+    let open = asked(0o644);
+    assert!(!open.status.success() && String::from_utf8_lossy(&open.stderr).contains("chmod 600"), "{open:?}");
 }
 
 #[tokio::test]

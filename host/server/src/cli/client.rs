@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::terminal::plain;
 use crate::config::{Environment, Flags, Source, load};
+use crate::files::read_private;
 use crate::iam::API_KEY_GRANT;
 
 /// The variable that holds the gateway's address.
@@ -88,6 +89,13 @@ impl Refusal {
     }
 }
 
+/// The API key in a file, which must be its owner's alone.
+fn secret_text(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let bytes = read_private(file).map_err(|error| anyhow!("the API key's file: {error}; {}", error.mend()))?;
+    let text = std::str::from_utf8(&bytes).with_context(|| format!("the API key's file {}", file.display()))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
 /// The exit code after an error.
 pub(super) fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<Refusal>() { ExitCode::from(REFUSED) } else { ExitCode::FAILURE }
@@ -108,9 +116,7 @@ impl Client {
             None => configured(&args.config, environment)?,
         };
         let api_key = match (&args.api_key_file, environment.get(API_KEY)) {
-            (Some(file), _) => Zeroizing::new(
-                std::fs::read_to_string(file).with_context(|| format!("the API key's file {}", file.display()))?,
-            ),
+            (Some(file), _) => secret_text(file)?,
             (None, Some(key)) => Zeroizing::new(key.clone()),
             (None, None) => bail!("who asks? Set {API_KEY} to an API key, or name a file with --api-key-file"),
         };

@@ -109,6 +109,10 @@ pub fn enter(data: &Path, environment: &Environment, more: &[OsString]) -> Resul
     if environment.get(SOFTHSM_CONF).is_some_and(|there| Path::new(there) == conf) {
         return Ok(());
     }
+    if conf.to_str().is_none() {
+        let problem = format!("{}: SoftHSM and this program need a name in UTF-8", conf.display());
+        return Err(Problem::new("dev", problem, "choose another directory, with --data"));
+    }
     let problem = |error| {
         let mend = format!("set {SOFTHSM_CONF}={} and start again", conf.display());
         Problem::new("dev", format!("this program cannot be run with {SOFTHSM_CONF} set: {error}"), mend)

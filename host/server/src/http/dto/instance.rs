@@ -46,14 +46,15 @@ pub(crate) fn create(body: &[u8]) -> Result<NewInstance, Error> {
 /// `NO_BODY_ERR`, `BAD_BODY_ERR` and `INVALID_FIELD_ERR`, for fields that are not known, too.
 pub(crate) fn change(body: &[u8]) -> Result<InstanceChange, Error> {
     let object = Object::parse(body)?;
-    if object.is_empty() {
-        let text = "A body is required that says what to change: `name`, `backend` or `crypto_instance`";
-        return Err(Error::refused(ReasonCode::NoBody, text));
-    }
     let mut problems = Problems::default();
     object.only(&["name", "backend", "crypto_instance"], &mut problems);
     let change = InstanceChange { name: object.text("name", &mut problems), binding: binding(&object, &mut problems) };
     problems.finish()?;
+    // A field that is null says nothing.
+    if change.name.is_none() && change.binding.is_none() {
+        let text = "A body is required that says what to change: `name`, `backend` or `crypto_instance`";
+        return Err(Error::refused(ReasonCode::NoBody, text));
+    }
     Ok(change)
 }
 
