@@ -8,6 +8,7 @@ use crate::error::{Error, ReasonCode};
 use crate::ids::InstanceId;
 use crate::instance::Instance;
 use crate::pipeline::Gateway;
+use crate::store::{Batch, Change};
 
 /// Whether an action makes keys on the backend that the instance is bound to. Those that use a key ask where the key is
 /// ([`Gateway::may_use_place`]). What only looks at metadata, and what takes keys away, is done without an authorization too.
@@ -70,6 +71,14 @@ impl Gateway {
             return Ok(());
         }
         Err(not_authorized(instance, first))
+    }
+
+    /// A change that brings something into an instance, as a batch. One that was provisioned may be deleted at any moment,
+    /// which takes that there is no key in it: then this is a conflict. Nor is it asked first whether there is still a record
+    /// of the instance: that it went in between is what this is for.
+    pub(crate) fn in_instance(&self, instance: InstanceId, change: Change) -> Batch {
+        let provisioned = !self.instances.is_configured(instance);
+        [change].into_iter().chain(provisioned.then_some(Change::RequireInstance { instance })).collect()
     }
 
     /// The backend that keys of an instance are kept on.

@@ -186,12 +186,7 @@ async fn make(
         revision: 1,
     };
     let version = KeyVersion { id: identity.version, sequence: 1, created_at: now, key_ref, former: None };
-    let mut batch = vec![Change::InsertKey { key: key.clone(), version: version.clone() }];
-    // One that was provisioned may be deleted at this moment, which takes that there is no key in it.
-    // Nor is it asked whether there is still a record of it: that it went while the backend was at work is what this is for.
-    if !gateway.instances.is_configured(cx.instance) {
-        batch.push(Change::RequireInstance { instance: cx.instance });
-    }
+    let batch = gateway.in_instance(cx.instance, Change::InsertKey { key: key.clone(), version: version.clone() });
     if let Err(error) = gateway.store.commit(batch).await {
         if adopters::is_refusal(&error) {
             material::discard(call, backend.as_ref(), identity, &version.key_ref).await;

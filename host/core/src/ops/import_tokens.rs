@@ -104,7 +104,8 @@ async fn replace(gateway: &Gateway, call: Call<'_>, token: ImportToken) -> Resul
         let before = gateway.store.import_token(token.instance).await?;
         let revision = before.as_ref().map_or(0, |before| before.revision) + 1;
         let token = ImportToken { revision, ..token.clone() };
-        match gateway.store.commit(vec![Change::PutImportToken { token: token.clone() }]).await {
+        let change = Change::PutImportToken { token: token.clone() };
+        match gateway.store.commit(gateway.in_instance(token.instance, change)).await {
             Ok(()) => {
                 if let Some(before) = before {
                     destroy(gateway, call, &before).await;
@@ -121,7 +122,7 @@ async fn replace(gateway: &Gateway, call: Call<'_>, token: ImportToken) -> Resul
 }
 
 /// Destroys the private key of a token that is void. That it fails hurts nobody: no record names that key any more.
-async fn destroy(gateway: &Gateway, call: Call<'_>, token: &ImportToken) {
+pub(super) async fn destroy(gateway: &Gateway, call: Call<'_>, token: &ImportToken) {
     let (instance, key) = token.pair;
     let identity = KeyIdentity { instance, key, version: key.first_version() };
     if let Ok(backend) = gateway.backend(&token.private_key.backend) {
@@ -144,7 +145,8 @@ pub async fn fetch(gateway: &Gateway, cx: &RequestContext) -> Result<ImportToken
                 let remaining = token.remaining_retrievals.checked_sub(1).filter(|_| holds).ok_or_else(expired)?;
                 let revision = token.revision + 1;
                 let token = ImportToken { remaining_retrievals: remaining, revision, ..token };
-                match gateway.store.commit(vec![Change::PutImportToken { token: token.clone() }]).await {
+                let change = Change::PutImportToken { token: token.clone() };
+                match gateway.store.commit(gateway.in_instance(token.instance, change)).await {
                     Ok(()) => return Ok(told(token)),
                     // Fetched, or made anew, at the same time: both must count.
                     Err(StoreError::Conflict) => {}

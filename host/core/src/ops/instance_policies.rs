@@ -194,7 +194,8 @@ async fn commit(
     let mut before = admitted.policies.clone();
     for _ in 0..ATTEMPTS {
         let policies = put(&before, written, stamp);
-        match gateway.store.commit(vec![Change::PutPolicies { instance: cx.instance, policies }]).await {
+        let change = Change::PutPolicies { instance: cx.instance, policies };
+        match gateway.store.commit(gateway.in_instance(cx.instance, change)).await {
             Ok(()) => return Ok(InstancePolicies::clone(&before)),
             Err(StoreError::Conflict) => before = gateway.store.policies(cx.instance).await?,
             Err(error) => return Err(error.into()),

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::import_tokens;
 use super::input::Problems;
 use crate::access::Action;
 use crate::error::{Error, Reason, ReasonCode};
@@ -185,7 +186,12 @@ pub async fn delete(gateway: &Gateway, cx: &RequestContext, id: &str) -> Result<
     let work = async || {
         let deleted = async {
             let record = provisioned(gateway, parse(id, "id")?)?;
-            commit(gateway, Change::RemoveInstance { instance: record.id, revision: record.revision }).await
+            let token = gateway.store.import_token(record.id).await?;
+            commit(gateway, Change::RemoveInstance { instance: record.id, revision: record.revision }).await?;
+            if let Some(token) = token {
+                import_tokens::destroy(gateway, cx.call(), &token).await;
+            }
+            Ok(())
         };
         told(deleted.await, named(id))
     };

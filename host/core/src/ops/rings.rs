@@ -71,7 +71,7 @@ async fn insert(gateway: &Gateway, cx: &RequestContext, id: &KeyRingId, now: Tim
     let created = Stamp { at: now, by: cx.principal.id.clone() };
     let ring = KeyRing { instance: cx.instance, id: id.clone(), created };
     let change = Change::InsertRing { ring, at_most: gateway.limits.rings_per_instance };
-    match gateway.store.commit(vec![change]).await {
+    match gateway.store.commit(gateway.in_instance(cx.instance, change)).await {
         Ok(()) => Ok(true),
         // Somebody else made it at the same time.
         Err(StoreError::Conflict) => Ok(false),
