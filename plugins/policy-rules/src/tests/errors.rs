@@ -88,7 +88,7 @@ fn an_obligation_is_only_for_what_it_can_be_kept_in() {
     let with = |obligation: &str, actions: &str| {
         format!("@obligation(\"{obligation}\")\npermit (principal, action{actions}, resource);")
     };
-    refused(&with("max-data-bytes=1", ""), "a.cedar:1:1", &["keygate.plugins.reload", "kms.secrets.wrap"]);
+    refused(&with("max-data-bytes=1", ""), "a.cedar:1:1", &["keygate.authorizations.create", "kms.secrets.wrap"]);
     let used = " in Action::\"use\"";
     refused(&with("max-data-bytes=1", used), "a.cedar:1:1", &["kms.secrets.rewrap", "[Action::\"kms.secrets.create\""]);
     refused(&with("new-key-ring=prod", " == Action::\"kms.secrets.rotate\""), "a.cedar:1:1", &["kms.secrets.rotate"]);
