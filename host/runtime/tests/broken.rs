@@ -154,7 +154,7 @@ async fn imports_and_exports_that_do_not_fit_are_named_with_what_would() {
         .await,
         "plugin `broken`: imports: it imports `t:t/spy`, which this gateway does not offer; offered are \
          `keygate:host/log@0.1.0`, `keygate:host/random@0.1.0`, `keygate:host/secrets@0.1.0`, \
-         `keygate:host/clock@0.1.0`; take the import out of the plugin"
+         `keygate:host/clock@0.1.0`, `keygate:host/pkcs11@0.1.0`; take the import out of the plugin"
     );
     assert_eq!(
         said("package t:t; interface other { f: func(); } world guest { export other; }").await,

@@ -179,6 +179,10 @@ mod tests {
         ("INSTANCE_NOT_EMPTY_ERR", 409),
         ("INSTANCE_CONFIGURED_ERR", 409),
         ("INSTANCE_QUOTA_ERR", 409),
+        ("BACKEND_NOT_FOUND_ERR", 404),
+        ("MIGRATION_NOT_FOUND_ERR", 404),
+        ("MIGRATION_UNDER_WAY_ERR", 409),
+        ("INSTANCE_NOT_BOUND_ERR", 409),
     ];
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::{Error, Failure};
 use crate::handles::resolve;
 use crate::key::{Digest, IvSource, Key, Sealed};
 use crate::link::Handle;
-use crate::ops::learned::{self, Doing, refused};
+use crate::ops::learned::{self, Doing, is_vague, refused};
 use crate::ops::oaep;
 use crate::rv;
 
@@ -69,8 +69,19 @@ pub(crate) fn gcm_seal(
 
 pub(crate) fn open(conn: &Conn<'_>, key: &Key, sealed: &Sealed, aad: &[u8]) -> Result<SecretBytes, Failure> {
     let known = resolve(conn, key)?;
-    let opened = gcm_open(conn, known.handle, &sealed.iv, &sealed.ciphertext, aad);
-    opened.map_err(|failure| refused(conn, Doing::Open, failure))
+    let opened = || gcm_open(conn, known.handle, &sealed.iv, &sealed.ciphertext, aad);
+    opened().or_else(|failure| {
+        let Failure::Rv { rv, .. } = &failure else { return Err(failure) };
+        let (rv, told) = (*rv, refused(conn, Doing::Open, failure));
+        if !is_vague(rv) || !matches!(told, Failure::Is(Error::AuthenticationFailed)) {
+            return Err(told);
+        }
+        // A moment's trouble looks alike, and who is told that a ciphertext is damaged may throw it away.
+        opened().map_err(|failure| match failure {
+            Failure::Rv { rv: again, .. } if again == rv => told,
+            other => other,
+        })
+    })
 }
 
 pub(crate) fn gcm_open(

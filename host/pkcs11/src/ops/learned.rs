@@ -108,7 +108,7 @@ enum Control {
 
 /// Whether a return value has meant a wrong input on some token. Those that name a device, a session, memory or an
 /// operation never do.
-fn is_vague(rv: u64) -> bool {
+pub(crate) fn is_vague(rv: u64) -> bool {
     matches!(rv, rv::GENERAL_ERROR | rv::FUNCTION_FAILED | rv::ARGUMENTS_BAD) || rv >= rv::VENDOR_DEFINED
 }
 

@@ -311,7 +311,8 @@ impl Soft {
         };
         let material = match template.algorithm.as_str() {
             "AES" if matches!(bytes.len(), 16 | 24 | 32) => Material::Aes(bytes),
-            "AES" => return Err(rejected("C_UnwrapKey", 0x112, "CKR_WRAPPED_KEY_LEN_RANGE")),
+            // The host makes this of CKR_WRAPPED_KEY_LEN_RANGE and what else modules say to it.
+            "AES" => return Err(Error::AuthenticationFailed),
             _ => Material::Rsa(Box::new(rsa_modes::from_primes(&bytes)?)),
         };
         self.keep(template, material, false)

@@ -193,13 +193,12 @@ fn whatever_is_wrong_with_the_encrypted_key_has_one_answer() {
 fn what_modules_say_to_a_wrong_ciphertext_is_its_fault_and_trouble_is_not() {
     let vectors = Vectors::read();
     let (backend, token, import_key) = place(PLACES[0]);
-    for name in
-        ["CKR_GENERAL_ERROR", "CKR_WRAPPED_KEY_INVALID", "CKR_WRAPPED_KEY_LEN_RANGE", "CKR_ENCRYPTED_DATA_INVALID"]
-    {
-        token.fail("unwrap-key", rejected("C_UnwrapKey", 5, name));
-        assert_eq!(open(&backend, &import_key, &vectors.gcm(32)), Err(MATERIAL), "{name}");
+    // The host knows what a return value means. What it could not make anything of may be the module's own trouble.
+    for error in [pkcs11::Error::AuthenticationFailed, pkcs11::Error::InvalidInput("too long".into())] {
+        token.fail("unwrap-key", error);
+        assert_eq!(open(&backend, &import_key, &vectors.gcm(32)), Err(MATERIAL));
     }
-    for name in ["CKR_DEVICE_ERROR", "CKR_DEVICE_MEMORY", "CKR_HOST_MEMORY"] {
+    for name in ["CKR_DEVICE_ERROR", "CKR_DEVICE_MEMORY", "CKR_HOST_MEMORY", "CKR_GENERAL_ERROR", "vendor-defined"] {
         token.fail("unwrap-key", rejected("C_UnwrapKey", 0x30, name));
         assert!(unavailable(open(&backend, &import_key, &vectors.gcm(32))).contains(name));
     }

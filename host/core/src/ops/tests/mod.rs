@@ -8,6 +8,7 @@ mod dual_auth;
 mod events;
 mod import_tokens;
 mod instance_policies;
+mod instances;
 mod life;
 mod lifecycle;
 mod list;
