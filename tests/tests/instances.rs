@@ -30,6 +30,7 @@ impl House {
         let mut more = format!(
             "[limits]\nimport_keys_ready = 0\n[runtime]\ncache_dir = \"compiled\"\n\
              [[backends]]\nname = \"other\"\nplugin = \"aes-gcm\"\n\
+             [[backends]]\nname = \"third\"\nplugin = \"aes-gcm\"\n\
              [[crypto_instances]]\nid = \"{CRYPTO}\"\nname = \"hsm one\"\nregion = \"us-south\"\naccount = \"acme\"\n\
              backend = \"other\"\n"
         );
@@ -125,13 +126,15 @@ async fn a_provisioned_instance_lives_and_tenants_stay_apart() {
     let ciphertext = json!({"ciphertext": wrapped.body["ciphertext"]});
     let opened = manager.send("POST", &format!("/keys/{key}/actions/unwrap"), Some(ciphertext)).await;
     assert_eq!((opened.status, &opened.body["plaintext"]), (200, &wrapped.body["plaintext"]), "after a restart");
-    let bound = ask(&root, "PATCH", &path, Some(json!({"name": "moved", "backend": "other"}))).await;
-    assert_eq!((bound.status, &bound.resource()["backend"]), (200, &json!("other")), "{bound:?}");
+    let bound = ask(&root, "PATCH", &path, Some(json!({"name": "moved", "backend": "third"}))).await;
+    assert_eq!((bound.status, &bound.resource()["backend"]), (200, &json!("third")), "{bound:?}");
+    let evaded = ask(&root, "PATCH", &path, Some(json!({"backend": "other"}))).await;
+    assert_eq!((evaded.status, evaded.code()), (400, "INVALID_FIELD_ERR"), "it is a crypto instance: {evaded:?}");
     manager.create_root_key("on the other").await;
     let opened = manager.send("POST", &format!("/keys/{key}/actions/wrap"), Some(json!({}))).await;
     assert_eq!(opened.status, 200, "what is there stays where it is: {opened:?}");
 
-    let empty = id_of(&ask(&root, "POST", "/keygate/v1/instances", Some(input(("backend", "other")))).await);
+    let empty = id_of(&ask(&root, "POST", "/keygate/v1/instances", Some(input(("backend", "third")))).await);
     let path = format!("/keygate/v1/instances/{empty}");
     assert_eq!(ask(&root, "DELETE", &path, None).await.status, 204);
     assert_eq!(ask(&root, "GET", &path, None).await.status, 404);

@@ -394,6 +394,6 @@ async fn what_cannot_move_is_told_and_the_command_says_so() {
     }
     all_open(&client, &kept).await;
     let stranger = Client { token: "none".to_owned(), ..client.clone() };
-    assert_eq!(migrations(&stranger, "GET", "", None).await.status, 401);
+    assert_eq!(migrations(&stranger, "GET", "", None).await.status, 400);
     gateway.stop().await;
 }

@@ -354,11 +354,14 @@ async fn a_backend_stays_for_as_long_as_an_instance_or_a_key_needs_it() {
     let gateway = house.start().await;
     let key = house.ann(&gateway).await.create_root_key("on the first").await;
     let root = house.root(&gateway).await;
-    // A file in which all instances have another backend is sound; the instances that are served have the first.
+    // A file in which all instances have another backend is sound; the instances that are served have the first until now.
     house.edit("\"software\"", "\"second\"");
     let refused = house.reload(&root).await;
     let message = refused.resource()["reasons"][0]["message"].as_str().unwrap();
-    assert!(refused.status == 422 && message.contains("instance `first` needs the backend `software`"), "{message}");
+    assert!(
+        refused.status == 422 && message.contains("instance `first` makes keys on the backend `software`"),
+        "{message}"
+    );
     assert_eq!(gateway.stop().await, Some(0));
 
     let both = "[[backends]]\nname = \"software\"\nplugin = \"aes-gcm\"\n\n[policy]";
