@@ -13,6 +13,8 @@ UNSAID = {
     ("KEY_ROOT_REQ_ERR", None),
     ("KEY_ROOT_REQ_ERR", "rotation"),
     ("KEY_PAYLOAD_REQ_ERR", "payload"),
+    ("KEY_IMPT_REQ_ERR", "payload"),
+    ("INVALID_FIELD_ERR", "payload"),
     ("INVALID_QUERY_PARAM_ERR", "payload"),
     ("INVALID_FIELD_ERR", "rotation"),
     # Whether material and nonce fit the import token, and the length of the nonce's IV the algorithm.

@@ -5,11 +5,13 @@
 //! whether the body is sound, and whether the instance is known. And no answer leaves before its audit event is kept.
 
 mod administer;
+mod ask;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use administer::Administered;
+pub use ask::Ask;
 
 use crate::access::obligations::Obligations;
 use crate::access::question::Question;
@@ -23,7 +25,6 @@ use crate::import_token::ReadyPairs;
 use crate::instance::{Instance, Instances, makes_keys};
 use crate::key::{Key, KeyState};
 use crate::limits::Limits;
-use crate::ops::material::Material;
 use crate::policy::InstancePolicies;
 use crate::ports::{AuditSink, Backends, Clock, Entropy, PolicyGate};
 use crate::store::{KeyStore, StoreError};
@@ -75,72 +76,6 @@ impl RequestContext {
     /// The circumstances for a backend.
     pub fn call(&self) -> Call<'_> {
         Call { request_id: &self.correlation_id, timeout: self.timeout }
-    }
-}
-
-/// What a request wants, as far as the chain is asked about it.
-#[derive(Clone, Debug)]
-pub struct Ask<'a> {
-    action: Action,
-    key: Option<&'a KeySelector>,
-    ring: Option<&'a KeyRingId>,
-    beyond_rings: bool,
-    data_bytes: Option<u64>,
-    attributes: Vec<(&'static str, String)>,
-}
-
-impl<'a> Ask<'a> {
-    /// Something about the instance as a whole, or about that part of it that the request names as its ring.
-    pub fn instance(action: Action) -> Self {
-        Self { action, key: None, ring: None, beyond_rings: false, data_bytes: None, attributes: Vec::new() }
-    }
-
-    /// Something about the instance that no ring has a part in. The rules are told of no ring, whichever the request
-    /// names: or a role on one ring would do for all of them.
-    pub fn beyond_rings(action: Action) -> Self {
-        Self { beyond_rings: true, ..Self::instance(action) }
-    }
-
-    /// Something about one key.
-    pub fn key(action: Action, key: &'a KeySelector) -> Self {
-        Self { key: Some(key), ..Self::instance(action) }
-    }
-
-    /// Something about a key ring itself.
-    pub fn ring(action: Action, ring: Option<&'a KeyRingId>) -> Self {
-        Self { ring, ..Self::instance(action) }
-    }
-
-    /// Something that makes a key in this ring: the one that the request names, or `default`.
-    #[must_use]
-    pub fn making_in(self, ring: &'a KeyRingId) -> Self {
-        Self { ring: Some(ring), ..self }
-    }
-
-    /// Adds what the rules must know of new material: whether it comes from outside, and whether under an import token.
-    #[must_use]
-    pub fn material(self, material: Option<&Material>) -> Self {
-        let ask = self.with("new-key.imported", material.is_some());
-        match material {
-            Some(material) => ask.with("import-token", material.under_token()).carrying(material.bytes()),
-            None => ask,
-        }
-    }
-
-    /// The request brings so many bytes of data, which rules can set a bound to ([`Duty::MaxDataBytes`]). Whoever works for an
-    /// action that has that bound says this.
-    ///
-    /// [`Duty::MaxDataBytes`]: crate::access::obligations::Duty::MaxDataBytes
-    #[must_use]
-    pub fn carrying(self, bytes: usize) -> Self {
-        Self { data_bytes: Some(u64::try_from(bytes).unwrap_or(u64::MAX)), ..self }
-    }
-
-    /// Adds a fact for the rules.
-    #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.attributes.push((name, value.to_string()));
-        self
     }
 }
 

@@ -12,8 +12,8 @@ use keygate_core::access::{
     RoleAssignment, Verdict,
 };
 use keygate_core::clock::Timestamp;
-use keygate_core::ids::{InstanceId, KeyId, KeyRingId, PolicyId};
-use keygate_core::key::{DeletionAuthorization, DualAuthPolicy, Key, KeyKind, KeyState, PolicyRecord, Stamp};
+use keygate_core::ids::{InstanceId, KeyRingId, PolicyId};
+use keygate_core::key::{DeletionAuthorization, DualAuthPolicy, Key, KeyKind, PolicyRecord, Stamp};
 use keygate_core::policy::{
     CreateImportAccess, InstancePolicies, InstancePolicy, InstancePolicyKind, PolicyAttributes,
 };
@@ -114,36 +114,7 @@ async fn with_rule() -> Runtime {
 
 /// An Active root key in ring `prod`.
 fn sample() -> Key {
-    let id = KeyId::from_bytes([7; 16]);
-    Key {
-        instance: INSTANCE,
-        id,
-        name: "sample".to_owned(),
-        description: None,
-        aliases: Vec::new(),
-        tags: Vec::new(),
-        kind: KeyKind::Root,
-        imported: false,
-        bits: 256,
-        state: KeyState::Active,
-        ring: KeyRingId::parse("prod").unwrap(),
-        created_at: NOW,
-        created_by: "IBMid-test".to_owned(),
-        updated_at: NOW,
-        rotated_at: None,
-        expires_at: None,
-        current_version: id.first_version(),
-        current_version_created_at: NOW,
-        version_count: 1,
-        deletion: None,
-        rotation: None,
-        dual_auth: None,
-        authorization: None,
-        disabled_at: None,
-        told_at: None,
-        purging: false,
-        revision: 1,
-    }
+    Key { instance: INSTANCE, ring: KeyRingId::parse("prod").unwrap(), ..Key::sample(KeyKind::Root) }
 }
 
 fn stamp(by: &str) -> Stamp {

@@ -101,43 +101,12 @@ pub(crate) fn unread(error: &Error) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use keygate_core::clock::Timestamp;
-    use keygate_core::ids::{InstanceId, KeyRingId};
-    use keygate_core::key::{Key, KeyKind, KeyState};
+    use keygate_core::key::{Key, KeyKind};
 
     use super::*;
 
     fn key(n: u8) -> Key {
-        let (id, at) = (KeyId::from_bytes([n; 16]), Timestamp::default());
-        Key {
-            instance: InstanceId::from_bytes([1; 16]),
-            id,
-            name: String::new(),
-            description: None,
-            aliases: Vec::new(),
-            tags: Vec::new(),
-            kind: KeyKind::Root,
-            imported: false,
-            bits: 256,
-            state: KeyState::Active,
-            ring: KeyRingId::default(),
-            created_at: at,
-            created_by: String::new(),
-            updated_at: at,
-            rotated_at: None,
-            expires_at: None,
-            current_version: id.first_version(),
-            current_version_created_at: at,
-            version_count: 1,
-            deletion: None,
-            rotation: None,
-            dual_auth: None,
-            authorization: None,
-            disabled_at: None,
-            told_at: None,
-            purging: false,
-            revision: 1,
-        }
+        Key { id: KeyId::from_bytes([n; 16]), ..Key::sample(KeyKind::Root) }
     }
 
     /// What is wrong after so many were opened and these were not.

@@ -16,8 +16,8 @@ use keygate_core::access::{
 };
 use keygate_core::clock::Timestamp;
 use keygate_core::entropy::{Entropy, EntropyError};
-use keygate_core::ids::{InstanceId, KeyId, KeyRingId};
-use keygate_core::key::{Key, KeyKind, KeyState};
+use keygate_core::ids::{InstanceId, KeyRingId};
+use keygate_core::key::{Key, KeyKind};
 use keygate_core::policy::InstancePolicies;
 use keygate_runtime::manifest::{ChainEntry, Manifest, PluginManifest};
 use keygate_runtime::{HostServices, NoTokens, Runtime, RuntimeConfig, Secret, SecretError, SecretSource};
@@ -318,36 +318,16 @@ impl Entropy for Nothing {
 
 /// An active root key in this ring.
 fn key(ring: &KeyRingId) -> Key {
-    let id = KeyId::from_bytes([7; 16]);
     let made = Timestamp::from_unix_ms(NOON.unix_ms() - 400 * 86_400_000);
     Key {
-        instance: INSTANCE,
-        id,
         name: "payments-master".to_owned(),
-        description: None,
-        aliases: Vec::new(),
         tags: vec!["pci".to_owned(), "payments".to_owned()],
-        kind: KeyKind::Root,
-        imported: false,
-        bits: 256,
-        state: KeyState::Active,
         ring: ring.clone(),
         created_at: made,
         created_by: "IBMid-550000ABCD".to_owned(),
         updated_at: made,
-        rotated_at: None,
-        expires_at: None,
-        current_version: id.first_version(),
         current_version_created_at: made,
-        version_count: 1,
-        deletion: None,
-        rotation: None,
-        dual_auth: None,
-        authorization: None,
-        disabled_at: None,
-        told_at: None,
-        purging: false,
-        revision: 1,
+        ..Key::sample(KeyKind::Root)
     }
 }
 
