@@ -157,6 +157,8 @@ async fn an_instance_of_a_crypto_instance_uses_it_only_while_it_is_authorized() 
     assert_eq!(information.status, 200, "{information:?}");
     assert_eq!(information.resource()["backend"]["plugin"], "aes-gcm");
     assert_eq!(information.resource()["backend"]["digest"].as_str().unwrap().len(), 64);
+    let listed = ask(&root, "GET", "/keygate/v1/crypto-instances", None).await;
+    assert_eq!((listed.status, &listed.body), (200, &information.body), "to an Administrator the same is told");
     let mut body = json!({"name": "with an hsm", "region": "us-south", "account": "acme"});
     body["crypto_instance"] = information.body.clone();
     let made = ask(&root, "POST", "/keygate/v1/instances", Some(body)).await;
@@ -203,7 +205,7 @@ async fn who_may_not_learns_nothing_and_what_is_wrong_is_said() {
     let pair = format!("/keygate/v1/authorizations/{INSTANCE}/{CRYPTO}");
     let changes =
         [("POST", "/keygate/v1/instances"), ("PATCH", &one), ("DELETE", &one), ("PUT", &pair), ("DELETE", &pair)];
-    for (method, path) in changes {
+    for (method, path) in [("GET", "/keygate/v1/crypto-instances")].into_iter().chain(changes) {
         for client in [&viewer, &manager] {
             assert_eq!(ask(client, method, path, Some(json!({"x": 1}))).await.status, 401, "{method} {path}");
         }
@@ -261,6 +263,7 @@ async fn the_command_line_does_the_same() {
     };
     assert!(said(&["show", &id]).contains(&format!("keygate instance authorize {id} {CRYPTO}")));
     assert!(said(&["list"]).contains("NOT AUTHORIZED"));
+    assert!(said(&["crypto"]).contains(CRYPTO));
     assert!(said(&["authorize", &id, CRYPTO]).contains("may use"));
     assert!(!said(&["list"]).contains("NOT AUTHORIZED"));
     assert!(said(&["revoke", &id, CRYPTO]).contains("not use"));
@@ -303,4 +306,49 @@ async fn a_reload_takes_what_the_configuration_has_of_instances() {
         (&told["name"], &told["backend"], &told["source"]),
         (&json!("renamed"), &json!("other"), &json!("configuration"))
     );
+}
+
+#[tokio::test]
+async fn nothing_takes_a_provisioned_instances_place_from_under_it() {
+    let house = House::new();
+    let gateway = house.start().await;
+    let root = gateway.client_with(&house.root, 0).await;
+    let id = id_of(&ask(&root, "POST", "/keygate/v1/instances", Some(input(("crypto_instance", CRYPTO)))).await);
+    assert_eq!(ask(&root, "PUT", &format!("/keygate/v1/authorizations/{id}/{CRYPTO}"), None).await.status, 201);
+    let manager = within(&gateway.client_with(&house.manager, 0).await, &id);
+    let wrap = format!("/keys/{}/actions/wrap", manager.create_root_key("k").await);
+    let file = house.write();
+    let whole = fs::read_to_string(&file).unwrap();
+    let (before, crypto) = whole.split_once("[[crypto_instances]]").unwrap();
+    let after = crypto.split_once("[[").map_or("", |(_, after)| after);
+    let without = format!("{before}[[{after}");
+    let other = whole.replace("backend = \"other\"", "backend = \"third\"").replace(
+        "[[backends]]\nname = \"other\"\nplugin = \"aes-gcm\"\n",
+        "",
+    );
+    let shared = whole.replace(CRYPTO, &id);
+    for (text, words) in [
+        (&without, "needs a crypto instance that is gone"),
+        (&other, "makes keys on the backend `other` until now"),
+        (&shared, "has the id of an instance"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let refused = ask(&root, "POST", "/keygate/v1/reload", None).await;
+        assert_eq!((refused.status, refused.code()), (422, "RELOAD_REFUSED_ERR"), "{words}: {refused:?}");
+        assert!(refused.body.to_string().contains(words), "{words}: {refused:?}");
+        assert_eq!(manager.send("POST", &wrap, Some(json!({}))).await.status, 200, "{words}: it goes on as before");
+    }
+    assert_eq!(gateway.stop().await, Some(0));
+    let started = Command::new(program()).args(["serve", "--config"]).arg(&file).output().unwrap();
+    let told = String::from_utf8_lossy(&started.stderr);
+    assert!(!started.status.success() && told.contains("has the id of an instance"), "{started:?}");
+    // Without its place the gateway starts, and says so; back in it, all is as it was.
+    for (text, status) in [(&without, 503), (&whole, 200)] {
+        fs::write(&file, text).unwrap();
+        let gateway = Gateway::start_configured(&file).await;
+        let manager = within(&gateway.client_with(&house.manager, 0).await, &id);
+        assert_eq!(manager.send("POST", &wrap, Some(json!({}))).await.status, status);
+        assert_eq!(manager.send("GET", "/keys", None).await.body["metadata"]["collectionTotal"], 1);
+        assert_eq!(gateway.stop().await, Some(0));
+    }
 }

@@ -216,6 +216,8 @@ actions! {
     CreateAuthorization = "keygate.authorizations.create", "keygate.authorizations.create";
     /// `DELETE /keygate/v1/authorizations/{source}/{target}`
     DeleteAuthorization = "keygate.authorizations.delete", "keygate.authorizations.delete";
+    /// `GET /keygate/v1/crypto-instances`
+    ListCryptoInstances = "keygate.crypto-instances.list", "keygate.crypto-instances.list";
     /// `GET /crypto_v1/instances/{id}`. The rules are told the crypto instance's id.
     ReadCryptoInstance = "keygate.crypto-instances.read", "keygate.crypto-instances.read";
 }
@@ -240,6 +242,7 @@ impl Action {
                 | Self::ListAuthorizations
                 | Self::CreateAuthorization
                 | Self::DeleteAuthorization
+                | Self::ListCryptoInstances
                 | Self::ReadCryptoInstance
                 | Self::ListBackends
                 | Self::Migrate

@@ -18,6 +18,7 @@ use crate::config::{Find, read_pin};
 use crate::conn::Conn;
 use crate::error::Failure;
 use crate::handles::{Grave, Identity, Known};
+use crate::key::Sealed;
 use crate::lru::Lru;
 use crate::module::{Module, describe};
 use crate::ops::learned::Learned;
@@ -25,6 +26,27 @@ use crate::pending::lock;
 use crate::pool::Inner;
 use crate::rv;
 use crate::uses::Uses;
+
+/// The longest text that is remembered, in bytes. A wrapped AES key has 40.
+const LONGEST_OPENED: usize = 256;
+
+/// A sealed text, with the key that opens it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Opening {
+    with: Identity,
+    digest: [u8; 32],
+}
+
+impl Opening {
+    pub(crate) fn new(with: &Identity, sealed: &Sealed, aad: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("keygate pkcs11 2026-11-23 sealed text");
+        for part in [&sealed.iv, &sealed.ciphertext, aad] {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        Self { with: with.clone(), digest: hasher.finalize().into() }
+    }
+}
 
 pub(crate) struct Link {
     pub(crate) epoch: u64,
@@ -42,6 +64,8 @@ pub(crate) struct Link {
     pub(crate) spare: Mutex<Vec<Session>>,
     pub(crate) tokens: Mutex<Lru<Identity, Known>>,
     pub(crate) unwrapped: Mutex<Lru<Identity, Known>>,
+    /// What came out of texts that are no secrets.
+    pub(crate) opened: Mutex<Lru<Opening, Vec<u8>>>,
     pub(crate) learned: Learned,
     pub(crate) uses: Uses,
     /// Session objects that nobody uses any more.
@@ -84,12 +108,21 @@ impl Link {
 
     /// Forgets the handles of these keys. They are not destroyed: their numbers may be another object's by now.
     pub(crate) fn forget(&self, used: &[Identity]) {
+        lock(&self.opened).clear();
         for identity in used {
             let token = lock(&self.tokens).remove(identity);
             let unwrapped = lock(&self.unwrapped).remove(identity);
             for known in [token, unwrapped].into_iter().flatten() {
                 known.is_gone();
             }
+        }
+    }
+
+    /// Keeps what came out of a text that is no secret. A long one is not worth the room, and a key of a session has no
+    /// name that lasts.
+    pub(crate) fn remember(&self, text: &Opening, opened: &[u8]) {
+        if opened.len() <= LONGEST_OPENED && matches!(text.with, Identity::Token(_)) {
+            lock(&self.opened).put(text.clone(), opened.to_vec());
         }
     }
 
@@ -145,6 +178,7 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
         spare: Mutex::new(vec![session]),
         tokens: Mutex::new(Lru::new(inner.config.handles)),
         unwrapped: Mutex::new(Lru::new(inner.config.unwrapped)),
+        opened: Mutex::new(Lru::new(inner.config.unwrapped)),
         learned: Learned::default(),
         uses: Uses::default(),
         grave: Arc::default(),

@@ -18,7 +18,7 @@ use crate::conn::Conn;
 use crate::error::{Error, Failure};
 use crate::handles::Identity;
 use crate::health::Counters;
-use crate::link::Link;
+use crate::link::{Link, Opening};
 use crate::module::Module;
 use crate::pending::{Answerable, Cell, Pending, lock};
 
@@ -212,19 +212,26 @@ impl Inner {
         }
     }
 
+    /// The link, while there is nothing against it.
+    fn standing(&self) -> Option<Arc<Link>> {
+        if lock(&self.breaker).state().0 != BreakerState::Closed {
+            return None;
+        }
+        let state = self.lock();
+        if state.closing || state.live == 0 {
+            return None;
+        }
+        state.link.clone().filter(|link| link.generation == self.module.generation())
+    }
+
+    /// What came out of a text that is no secret, if the link remembers that.
+    pub(crate) fn opened(&self, text: &Opening) -> Option<Vec<u8>> {
+        lock(&self.standing()?.opened).get(text).cloned()
+    }
+
     /// Whether the link knows the object of a key, so that nobody need be asked for it.
     pub(crate) fn knows(&self, identity: &Identity) -> bool {
-        if lock(&self.breaker).state().0 != BreakerState::Closed {
-            return false;
-        }
-        let link = {
-            let state = self.lock();
-            if state.closing || state.live == 0 {
-                return false;
-            }
-            state.link.clone()
-        };
-        let Some(link) = link.filter(|link| link.generation == self.module.generation()) else { return false };
+        let Some(link) = self.standing() else { return false };
         match identity {
             Identity::Token(_) => lock(&link.tokens).get(identity).is_some(),
             Identity::Unwrapped(_) => lock(&link.unwrapped).get(identity).is_some(),

@@ -26,7 +26,7 @@ use crate::iam::{SigningKey, TokenService};
 use crate::opens::keys_open;
 use crate::problem::{Problem, Problems};
 use crate::readiness::{Readiness, Ready};
-use crate::reload::{Origin, Reloader, Report};
+use crate::reload::{Origin, Reloader, Report, shared_ids};
 use crate::secrets::Secrets;
 use crate::status::status;
 use crate::system::{DevClock, OsEntropy, SystemClock};
@@ -208,6 +208,10 @@ async fn provisioned(gateway: &Gateway) -> Result<(), Vec<Problem>> {
             instance = %id,
             "the store has a provisioned instance of this id, and so has the configuration; the configuration's counts"
         );
+    }
+    let problems = shared_ids(&gateway.instances);
+    if !problems.is_empty() {
+        return Err(problems);
     }
     let backends = gateway.backends.names();
     for instance in gateway.instances.iter().filter(|instance| !backends.contains(&instance.backend)) {

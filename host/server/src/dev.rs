@@ -230,7 +230,8 @@ fn tree(instances: &[InstanceId; 2], identities: &[Value], plugins: &Path) -> Va
                 "file": plugins.join("aes-gcm.wasm"),
                 "world": "software-backend",
                 "grants": {"log": true, "random": true, "secrets": ["kek"]},
-                "settings": {"kek": "kek"},
+                // Keys can move to a backend that is tried, and back.
+                "settings": {"kek": "kek", "transport": "sha1"},
             },
             {
                 "name": "access",

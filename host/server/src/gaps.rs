@@ -43,10 +43,13 @@ fn gaps<'a>(manifest: &Manifest, instances: impl IntoIterator<Item = &'a Instanc
     let gap = |instance: Option<&'a Instance>| {
         let covers = |place: &&ChainEntry, action: &str| {
             let scope = &place.scope;
-            // The gateway is in no instance and has no ring, and is inside all such limits.
-            let here = instance.is_none_or(|instance| {
-                scope.rings.is_empty() && (scope.instances.is_empty() || scope.instances.contains(&instance.id))
-            });
+            let here = match instance {
+                Some(instance) => {
+                    scope.rings.is_empty() && (scope.instances.is_empty() || scope.instances.contains(&instance.id))
+                }
+                // The gateway is in no instance and has no ring, and is inside all such limits. A crypto instance has an id.
+                None => scope.instances.is_empty() || action != Action::ReadCryptoInstance.iam(),
+            };
             here && scope.has_action(action)
         };
         // Nobody asks for what the gateway does by itself.
@@ -114,8 +117,10 @@ mod tests {
         let one = Scope { instances: vec![instances[0].id], ..Scope::default() };
         let of_one = manifest(vec![("access", one)]);
         let found = gaps(&of_one, &instances);
-        assert_eq!(found.len(), 1);
-        assert!(!found[0].actions.contains(&"keygate.plugins.reload"), "{:?}", found[0].actions);
+        assert_eq!(found.len(), 2);
+        // A crypto instance is no instance of theirs.
+        assert_eq!(found[0], Gap { instance: None, actions: vec!["keygate.crypto-instances.read"] });
+        assert!(!found[1].actions.contains(&"keygate.plugins.reload"), "{:?}", found[1].actions);
         let keys = manifest(vec![("access", actions(&["kms.*"]))]);
         let found = gaps(&keys, &instances);
         let mut actions: Vec<_> = Action::ALL.iter().filter(|a| a.is_about_gateway()).map(|a| a.iam()).collect();

@@ -303,11 +303,17 @@ fn lost_places(next: &Instances) -> Vec<Problem> {
         let mend = "bring its [[crypto_instances]] entry back, or bind the instance to something else (`keygate instance bind`)";
         Problem::new("crypto_instances", problem, mend)
     });
+    lost.chain(shared_ids(next)).collect()
+}
+
+/// A crypto instance must not have the id of an instance, also of one that the store has: roles name either by its id, and those on
+/// the one would count on the other.
+pub(crate) fn shared_ids(next: &Instances) -> Vec<Problem> {
     let twice = next.crypto_instances().into_iter().filter(|crypto| next.get(crypto.id).is_some()).map(|crypto| {
         let problem = format!("the crypto instance `{}` has the id of an instance", crypto.name);
         Problem::new("crypto_instances", problem, "give it an id of its own, from `uuidgen`")
     });
-    lost.chain(twice).collect()
+    twice.collect()
 }
 
 /// Whether a generation can do what the store and the instances need.

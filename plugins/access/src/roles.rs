@@ -188,6 +188,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("keygate.authorizations.list", About::Gateway, Roles::VIEWERS),
     row("keygate.authorizations.create", About::Gateway, Roles::ADMINISTRATOR),
     row("keygate.authorizations.delete", About::Gateway, Roles::ADMINISTRATOR),
+    row("keygate.crypto-instances.list", About::Gateway, Roles::ADMINISTRATOR),
     row("keygate.crypto-instances.read", About::CryptoInstance, Roles::EVERYONE),
 ];
 

@@ -25,6 +25,7 @@ pub(crate) const ACTIONS: &[(&str, About, &[&str])] = &[
     ("keygate.backends.migrate", Place, &[]),
     ("keygate.backends.migration.read", Place, &[]),
     ("keygate.backends.migration.stop", Place, &[]),
+    ("keygate.crypto-instances.list", Place, &[]),
     ("keygate.crypto-instances.read", Place, &[]),
     ("keygate.instances.bind", Place, &[]),
     ("keygate.instances.create", Place, &[]),

@@ -322,9 +322,13 @@ impl<'a> Hsm<'a> {
                 Ok(Opened::Object(id.try_into().map_err(|_| Error::InvalidKeyRef)?, shape))
             }
             Reference::Sealed(header, sealed) => {
-                let opened = self
-                    .helper(Helper::Sealing, header.version)?
-                    .open(&sealed, &keyref::bound_to(header, &key.identity));
+                let (sealing, bound) =
+                    (self.helper(Helper::Sealing, header.version)?, keyref::bound_to(header, &key.identity));
+                let opened = match header.inside {
+                    Inside::Payload => sealing.open(&sealed, &bound),
+                    // What is inside is wrapped, which is no secret. The seal covers the header.
+                    Inside::Wrapped(_) | Inside::Arrived(_) => sealing.open_public(&sealed, &bound).map(SecretBytes::new),
+                };
                 let bytes = opened.map_err(|error| match error {
                     pkcs11::Error::AuthenticationFailed => Error::InvalidKeyRef,
                     error => self.explain("to open a key-ref", error),

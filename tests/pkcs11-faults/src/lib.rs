@@ -10,6 +10,9 @@
 //! C_Encrypt finalize times=1  the module is restarted: C_Finalize of the real one, when no call is inside it
 //! ```
 //!
+//! Where `KEYGATE_FAULTS_DELAY` names milliseconds instead, nothing is read, and each function with which a device works with keys
+//! or objects waits so long first: for benchmarks.
+//!
 //! An `after` of C_GenerateKey leaves the key in the token. C_Initialize and C_Finalize can be failed as well.
 // The interface is C's, so all of this is unsafe: raw pointers come in and are handed on, untouched, to the real module,
 // which this module loads and keeps for ever. A test's tool, part of no product.
@@ -62,8 +65,41 @@ struct Fault {
     after: Option<CK_RV>,
 }
 
+/// What a device does itself. The `Init` of an operation and the look at a session stay in the module, with vendors who spare
+/// the round trip.
+const OF_THE_DEVICE: [&str; 13] = [
+    "C_CreateObject",
+    "C_DestroyObject",
+    "C_GetAttributeValue",
+    "C_FindObjectsInit",
+    "C_FindObjects",
+    "C_Encrypt",
+    "C_Decrypt",
+    "C_GenerateKey",
+    "C_GenerateKeyPair",
+    "C_WrapKey",
+    "C_UnwrapKey",
+    "C_GenerateRandom",
+    "C_Login",
+];
+
+/// How long each of them waits, where that is fixed.
+fn delay() -> Option<Duration> {
+    static DELAY: OnceLock<Option<Duration>> = OnceLock::new();
+    *DELAY.get_or_init(|| {
+        let text = std::env::var("KEYGATE_FAULTS_DELAY").ok()?;
+        Duration::try_from_secs_f64(text.parse::<f64>().ok()? / 1_000.0).ok()
+    })
+}
+
 /// What the file says of a function now. Waits, where it says so.
 fn fault(function: &str) -> Fault {
+    if let Some(delay) = delay() {
+        if OF_THE_DEVICE.contains(&function) {
+            std::thread::sleep(delay);
+        }
+        return Fault::default();
+    }
     loop {
         let path = std::env::var_os("KEYGATE_FAULTS_FILE");
         let Some(text) = path.and_then(|path| std::fs::read_to_string(path).ok()) else { return Fault::default() };

@@ -263,6 +263,19 @@ pub async fn revoke(gateway: &Gateway, cx: &RequestContext, source: &str, target
     gateway.administer(cx, Action::DeleteAuthorization, work).await
 }
 
+/// All crypto instances: for who rules the whole gateway.
+///
+/// # Errors
+/// What chain and audit log fail with.
+pub async fn list_crypto(gateway: &Gateway, cx: &RequestContext) -> Result<Vec<Arc<CryptoInstance>>, Error> {
+    let work = async || {
+        let all = gateway.instances.crypto_instances();
+        let facts = vec![("totalResources", all.len().to_string())];
+        told(Ok(all), facts)
+    };
+    gateway.administer(cx, Action::ListCryptoInstances, work).await
+}
+
 /// The connection information of a crypto instance. Who may have it is decided by roles on the crypto instance itself.
 ///
 /// # Errors

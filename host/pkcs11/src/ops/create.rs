@@ -174,6 +174,7 @@ pub(crate) fn destroy(conn: &Conn<'_>, begun: &Cell<bool>, id: &[u8]) -> Result<
     lock(&conn.link.tokens).remove(&identity);
     // What this key unwrapped must not outlive it. Which those are is not known; to unwrap the others again is cheap.
     lock(&conn.link.unwrapped).clear();
+    lock(&conn.link.opened).clear();
     let objects = handles::objects(conn, id)?;
     let mut any = false;
     for handle in objects {

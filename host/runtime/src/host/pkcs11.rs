@@ -195,6 +195,13 @@ fn link_keys(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
         secret,
     )?;
     interface.asks(
+        "[method]key.open-public",
+        |state, (key, sealed, aad): (Resource<Key>, wit::Sealed, Vec<u8>)| {
+            Ok(Ok(state.handles.get(&key)?.open_public(sealed.into(), aad, by(state))))
+        },
+        |_, opened| Ok(opened),
+    )?;
+    interface.asks(
         "[method]key.mac",
         |state, (key, data): (Resource<Key>, Vec<u8>)| Ok(Ok(state.handles.get(&key)?.mac(data, by(state)))),
         secret,

@@ -12,6 +12,7 @@ use super::terminal::plain;
 use crate::config::Environment;
 
 const INSTANCES: &str = "/keygate/v1/instances";
+const CRYPTO: &str = "/keygate/v1/crypto-instances";
 const AUTHORIZATIONS: &str = "/keygate/v1/authorizations";
 
 /// What `keygate instance` does. It asks a running gateway, on this host, as whoever has the API key; the rule `access`
@@ -23,6 +24,8 @@ pub(super) enum InstanceCommand {
     Create(CreateArgs),
     /// List the instances, those of the configuration and those that were made here.
     List(ListArgs),
+    /// List the crypto instances, which are made in the configuration.
+    Crypto(ListArgs),
     /// Show an instance.
     Show(OneArgs),
     /// Change an instance's name, or what it makes new keys on. Keys that are there stay where they are.
@@ -137,6 +140,7 @@ fn request(command: &InstanceCommand) -> (&ClientArgs, Method, String, Option<Va
             (client, Method::POST, INSTANCES.to_owned(), Some(given(fields)))
         }
         InstanceCommand::List(ListArgs { client }) => (client, Method::GET, INSTANCES.to_owned(), None),
+        InstanceCommand::Crypto(ListArgs { client }) => (client, Method::GET, CRYPTO.to_owned(), None),
         InstanceCommand::Show(OneArgs { id, client }) => (client, Method::GET, one(id), None),
         InstanceCommand::Bind(BindArgs { id, change, client }) => {
             let Change { name, backend, crypto_instance } = change;
@@ -169,6 +173,10 @@ fn tell(command: &InstanceCommand, is_json: bool, answer: &Value, out: &mut dyn 
     let found = answer["resources"].as_array().map(Vec::as_slice).unwrap_or_default();
     match command {
         InstanceCommand::List(_) => found.iter().try_for_each(|instance| line(instance, out)),
+        InstanceCommand::Crypto(_) => found.iter().try_for_each(|crypto| {
+            let [id, name, backend] = [&crypto["id"], &crypto["name"], &crypto["backend"]["name"]].map(text);
+            writeln!(out, "{id}  {backend:12}  {name}")
+        }),
         InstanceCommand::Delete(args) => writeln!(out, "deleted {}", plain(&args.id)),
         InstanceCommand::Authorize(PairArgs { source, target, .. }) => {
             writeln!(out, "{} may use the crypto instance {}", plain(source), plain(target))

@@ -67,7 +67,7 @@ fn enter_token(args: &ServeArgs, environment: &Environment) -> anyhow::Result<()
         }
         _ => return Ok(()),
     };
-    enter(&data, environment, &more).map_err(|problem| Problems::from(problem).into())
+    enter(&data, &args.backend, environment, &more).map_err(|problem| Problems::from(problem).into())
 }
 
 fn temporary(named: Option<&Path>) -> io::Result<tempfile::TempDir> {

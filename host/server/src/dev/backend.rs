@@ -1,6 +1,7 @@
 //! What dev mode keeps keys in: the software backend, a SoftHSM token of its own, or what a file names.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,8 +21,10 @@ use crate::problem::{Problem, nearest};
 /// The variable that tells SoftHSM where its configuration is.
 const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
 
-/// The token, its entry and its backend.
-const TOKEN: &str = "hsm";
+/// The names of the token and the backend on it, and of the plugin between them: none that a guide tells anybody to use, for a
+/// file of theirs (`--backend FILE.toml`) may stand beside.
+const TOKEN: &str = "dev-token";
+const PLUGIN: &str = "dev-softhsm";
 
 /// The token's label.
 const LABEL: &str = "keygate-dev";
@@ -103,11 +106,21 @@ pub fn wants_token(data: &Path, choice: &BackendChoice) -> bool {
 /// becomes this program anew, with the same arguments and `more`, unless the variable says it already. Comes back only then.
 ///
 /// # Errors
-/// When the program cannot be run.
-pub fn enter(data: &Path, environment: &Environment, more: &[OsString]) -> Result<(), Problem> {
+/// When the program cannot be run, or the variable says something else on which a file of `choice` may rely.
+pub fn enter(data: &Path, choice: &BackendChoice, environment: &Environment, more: &[OsString]) -> Result<(), Problem> {
     let conf = conf(data);
-    if environment.get(SOFTHSM_CONF).is_some_and(|there| Path::new(there) == conf) {
+    let there = environment.get(SOFTHSM_CONF).map(Path::new);
+    if there == Some(&conf) {
         return Ok(());
+    }
+    if let (BackendChoice::File(file), Some(there)) = (choice, there) {
+        let (file, there, conf) = (file.display(), there.display(), conf.display());
+        let problem = format!("{SOFTHSM_CONF} is {there}, and the token with keys in this directory needs {conf}");
+        let mend = format!(
+            "SoftHSM has one configuration in a process: give {file} a data directory of its own, with --data, or unset \
+             {SOFTHSM_CONF} if {file} has no token of SoftHSM"
+        );
+        return Err(Problem::new("dev", problem, mend));
     }
     if conf.to_str().is_none() {
         let problem = format!("{}: SoftHSM and this program need a name in UTF-8", conf.display());
@@ -159,6 +172,9 @@ pub(super) fn make_token(data: &Path, module: &Path) -> Result<(), Problem> {
     let private = |error: PrivateFileError| Problem::new("dev", error.to_string(), error.mend());
     let tokens = data.join("tokens");
     make_private_dir(&tokens).map_err(io)?;
+    // Two that start at once would each see no token, and make one. The lock ends with this function, or the process.
+    let lock = File::create(data.join("token-lock")).map_err(io)?;
+    lock.lock().map_err(io)?;
     // Anew each time: the directory may have been moved.
     let text = format!(
         "# SoftHSM's, by `keygate serve --dev --backend softhsm`. To look into the token, with its PIN in the file token-pin:\n\
@@ -168,7 +184,8 @@ pub(super) fn make_token(data: &Path, module: &Path) -> Result<(), Problem> {
         module.display(),
         tokens.display()
     );
-    std::fs::write(conf(&data), text).map_err(io)?;
+    let draft = data.join("softhsm2.conf.new");
+    std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, conf(&data))).map_err(io)?;
     let seed = Seed::open_or_create(&data.join("dev-seed")).map_err(private)?;
     let pin = |purpose: &str| SecretText::new(URL_SAFE_NO_PAD.encode(&seed.derive(purpose)[..24]));
     let (so_pin, pin) = (pin("token's security officer"), pin("token's user"));
@@ -188,18 +205,25 @@ impl Dev {
     pub fn with_token(mut self, module: &Path, plugins: &Path, keep: Keep, serves: bool) -> Self {
         let token = json!({"name": TOKEN, "module": module, "label": LABEL, "pin_file": "token-pin"});
         let plugin = json!({
-            "name": "softhsm",
+            "name": PLUGIN,
             "file": super::plugins_path(plugins).join("softhsm.wasm"),
             "world": "hsm-backend",
-            "grants": {"log": true, "pkcs11": [TOKEN]},
+            // Sent out of the token as well: moving keys is a thing to try.
+            "grants": {"log": true, "pkcs11": [TOKEN], "pkcs11-transport": true},
             // SoftHSM takes 0.1 s and more to make an object, and a laptop's disk may have its days.
             "limits": {"deadline": "10s"},
             // SoftHSM 2.6.1 has no OAEP with SHA-256.
-            "settings": {"token": TOKEN, "keep": keep.text(), "wrap": "aes-key-wrap-pad", "import_keys": "sandbox"},
+            "settings": {
+                "token": TOKEN,
+                "keep": keep.text(),
+                "wrap": "aes-key-wrap-pad",
+                "import_keys": "sandbox",
+                "transport": "sha1",
+            },
         });
         self.tree["tokens"] = json!([token]);
         self.push("/plugins", plugin);
-        self.push("/backends", json!({"name": TOKEN, "plugin": "softhsm"}));
+        self.push("/backends", json!({"name": TOKEN, "plugin": PLUGIN}));
         if serves {
             self.serve_from(TOKEN);
         }
@@ -269,7 +293,7 @@ mod tests {
 
     #[test]
     fn both_instances_are_served_from_the_token_if_it_is_asked_for() {
-        for (serves, expected) in [(true, "hsm"), (false, "software")] {
+        for (serves, expected) in [(true, "dev-token"), (false, "software")] {
             let (_dir, dev) = dev();
             let dev = dev.with_token(Path::new("/softhsm.so"), Path::new("/plugins"), Keep::Token, serves);
             assert_eq!(backends(&dev), [expected, expected]);
@@ -296,6 +320,31 @@ mod tests {
         }
         std::fs::remove_file(&file).unwrap();
         assert!(fresh().with_file(&file).is_err());
+    }
+
+    #[test]
+    fn a_file_stands_beside_the_token_of_before_under_the_names_of_the_guide() {
+        let (dir, dev) = dev();
+        let file = dir.path().join("my-hsm.toml");
+        let text = "[[tokens]]\nname = \"hsm\"\nmodule = \"/their.so\"\nlabel = \"theirs\"\npin_file = \"/pin\"\n\
+                    [[plugins]]\nname = \"softhsm\"\nfile = \"/plugins/softhsm.wasm\"\nworld = \"hsm-backend\"\n\
+                    grants = { pkcs11 = [\"hsm\"] }\nsettings = { token = \"hsm\" }\n\
+                    [[backends]]\nname = \"hsm\"\nplugin = \"softhsm\"\n";
+        std::fs::write(&file, text).unwrap();
+        let dev = dev.with_token(Path::new("/softhsm.so"), Path::new("/plugins"), Keep::Wrapped, false);
+        assert_eq!(backends(&dev.with_file(&file).unwrap()), ["hsm", "hsm"]);
+    }
+
+    #[test]
+    fn another_configuration_of_softhsm_is_not_replaced_under_somebodys_file() {
+        let environment: Environment = [(SOFTHSM_CONF.to_owned(), "/theirs.conf".to_owned())].into_iter().collect();
+        let choice = BackendChoice::File("my-hsm.toml".into());
+        let problem = enter(Path::new("/data"), &choice, &environment, &[]).unwrap_err();
+        assert!(
+            problem.problem.contains("/theirs.conf") && problem.problem.contains("/data/softhsm2.conf"),
+            "{problem}"
+        );
+        assert!(problem.mend.contains("--data"), "{problem}");
     }
 
     #[test]

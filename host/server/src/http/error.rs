@@ -222,6 +222,7 @@ fn what_failed(action: Option<Action>) -> &'static str {
         Some(Action::ListAuthorizations) => "Authorizations could not be listed",
         Some(Action::CreateAuthorization) => "Authorization could not be created",
         Some(Action::DeleteAuthorization) => "Authorization could not be deleted",
+        Some(Action::ListCryptoInstances) => "Crypto instances could not be listed",
         Some(Action::ReadCryptoInstance) => "Crypto instance could not be retrieved",
         None => "The request could not be performed",
     }

@@ -94,6 +94,7 @@ pub(super) static ROUTES: &[Route] = &[
     route(Method::GET, "/keygate/v1/authorizations", |_| get(instances::authorizations)),
     route(Method::PUT, "/keygate/v1/authorizations/{source}/{target}", |_| put(instances::authorize)),
     route(Method::DELETE, "/keygate/v1/authorizations/{source}/{target}", |_| delete(instances::revoke)),
+    route(Method::GET, "/keygate/v1/crypto-instances", |_| get(instances::list_crypto)),
     route(Method::GET, "/crypto_v1/instances/{id}", |_| get(instances::read_crypto)),
     route(Method::POST, "/identity/token", |_| post(token::exchange)),
     route(Method::POST, "/oidc/token", |_| post(token::exchange)),

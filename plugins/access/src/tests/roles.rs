@@ -64,6 +64,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("keygate.authorizations.list", "------yy"),
     ("keygate.authorizations.create", "------y-"),
     ("keygate.authorizations.delete", "------y-"),
+    ("keygate.crypto-instances.list", "------y-"),
     ("keygate.crypto-instances.read", "yyyy----"),
 ];
 

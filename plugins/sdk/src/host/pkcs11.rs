@@ -115,6 +115,14 @@ impl Key {
         self.0.open(sealed, aad).map(Zeroizing::new)
     }
 
+    /// The same, of what is no secret, such as a wrapped key: the host may remember it and spare the token the call.
+    ///
+    /// # Errors
+    /// `authentication-failed`.
+    pub fn open_public(&self, sealed: &Sealed, aad: &[u8]) -> Result<Vec<u8>> {
+        self.0.open_public(sealed, aad)
+    }
+
     /// Computes CKM_AES_CMAC: 16 bytes.
     ///
     /// # Errors

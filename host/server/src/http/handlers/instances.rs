@@ -1,5 +1,5 @@
-//! `/keygate/v1/instances`, `/keygate/v1/authorizations` and `/crypto_v1/instances/{id}`. Keygate's own; about no instance
-//! that a header names.
+//! `/keygate/v1/instances`, `/keygate/v1/authorizations`, `/keygate/v1/crypto-instances` and `/crypto_v1/instances/{id}`.
+//! Keygate's own; about no instance that a header names.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::StatusCode;
 use keygate_core::access::Action;
 use keygate_core::error::Error;
+use keygate_core::instance::CryptoInstance;
 use keygate_core::ops::instances;
 
 use super::NamePath;
@@ -32,6 +33,13 @@ fn names(path: PairPath) -> (String, String) {
 fn told(status: StatusCode, views: &[instances::InstanceView]) -> Result<Answer, Error> {
     let body = Collection::new(MediaType::Instance.as_str(), views.iter().map(InstanceBody::from).collect());
     Ok(Answer::json(status, MediaType::Instance, &body, 0)?)
+}
+
+fn told_crypto(app: &App, all: &[Arc<CryptoInstance>]) -> Result<Answer, Error> {
+    let plugins = app.runtime.describe();
+    let bodies = all.iter().map(|crypto| CryptoInstanceBody::new(crypto, &plugins)).collect();
+    let body = Collection::new(MediaType::CryptoInstance.as_str(), bodies);
+    Ok(Answer::json(StatusCode::OK, MediaType::CryptoInstance, &body, 0)?)
 }
 
 /// `GET /keygate/v1/instances`
@@ -113,14 +121,21 @@ pub(crate) async fn revoke(State(app): State<Arc<App>>, path: PairPath, request:
     .await
 }
 
+/// `GET /keygate/v1/crypto-instances`
+pub(crate) async fn list_crypto(State(app): State<Arc<App>>, request: Request) -> Response {
+    exchange(app, Action::ListCryptoInstances, request, async |app: Arc<App>, incoming: Incoming| {
+        let all = instances::list_crypto(&app.gateway, &incoming.cx).await?;
+        told_crypto(&app, &all)
+    })
+    .await
+}
+
 /// `GET /crypto_v1/instances/{id}`
 pub(crate) async fn read_crypto(State(app): State<Arc<App>>, path: NamePath, request: Request) -> Response {
     let id = name(path);
     exchange(app, Action::ReadCryptoInstance, request, async move |app: Arc<App>, incoming: Incoming| {
         let crypto = instances::read_crypto(&app.gateway, &incoming.cx, &id).await?;
-        let told = CryptoInstanceBody::new(&crypto, &app.runtime.describe());
-        let body = Collection::new(MediaType::CryptoInstance.as_str(), vec![told]);
-        Ok(Answer::json(StatusCode::OK, MediaType::CryptoInstance, &body, 0)?)
+        told_crypto(&app, &[crypto])
     })
     .await
 }

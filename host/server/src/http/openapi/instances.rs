@@ -25,6 +25,11 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     operations.extend(authorizations(schemas));
     let crypto = schemas.answer::<Collection<CryptoInstanceBody>>();
     operations.push(
+        of(Method::GET, "/keygate/v1/crypto-instances", "getCryptoInstances", "The crypto instances of this gateway")
+            .about("They are made in the configuration.")
+            .answers(200, "All of them, by id", MediaType::CryptoInstance, &crypto),
+    );
+    operations.push(
         of(
             Method::GET,
             "/crypto_v1/instances/{id}",

@@ -122,6 +122,10 @@ impl Key {
         })
     }
 
+    pub(crate) fn open_public(&self, sealed: &Sealed, aad: &[u8]) -> Result<Vec<u8>> {
+        self.open(sealed, aad)
+    }
+
     pub(crate) fn mac(&self, data: &[u8]) -> Result<Vec<u8>> {
         self.control.call("mac", |soft| {
             soft.need("CKM_AES_CMAC")?;
