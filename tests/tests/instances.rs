@@ -322,10 +322,9 @@ async fn nothing_takes_a_provisioned_instances_place_from_under_it() {
     let (before, crypto) = whole.split_once("[[crypto_instances]]").unwrap();
     let after = crypto.split_once("[[").map_or("", |(_, after)| after);
     let without = format!("{before}[[{after}");
-    let other = whole.replace("backend = \"other\"", "backend = \"third\"").replace(
-        "[[backends]]\nname = \"other\"\nplugin = \"aes-gcm\"\n",
-        "",
-    );
+    let other = whole
+        .replace("backend = \"other\"", "backend = \"third\"")
+        .replace("[[backends]]\nname = \"other\"\nplugin = \"aes-gcm\"\n", "");
     let shared = whole.replace(CRYPTO, &id);
     for (text, words) in [
         (&without, "needs a crypto instance that is gone"),

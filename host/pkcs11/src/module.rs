@@ -2,8 +2,7 @@
 //!
 //! Whoever may be inside a module holds it: a [`Module`] is finalised when the last token on it is gone and the last of its
 //! threads has left, so C_Finalize never runs under a call. A thread that hangs in a module for ever therefore keeps it from
-//! being finalised, which is the lesser evil. The order at the end of a process: stop the tokens, drop them, then drop
-//! [`Modules`]. A library stays in memory to the end of the process: its exit handlers would otherwise run in code that
+//! being finalised, which is the lesser evil. The order at the end of a process: stop the tokens, then [`Modules::end`]. A library stays in memory to the end of the process: its exit handlers would otherwise run in code that
 //! is gone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -68,6 +67,15 @@ impl Modules {
         let module = Arc::new(module);
         loaded.insert(real, Arc::downgrade(&module));
         Ok(module)
+    }
+}
+
+impl Modules {
+    /// Finalises those that we initialised and that nobody is inside of, at the end of a process whose tokens have stopped: whoever
+    /// still holds one would else finalise it under the process's exit handlers, which some modules do not survive.
+    pub fn end(&self) {
+        let loaded: Vec<_> = lock(&self.loaded).values().filter_map(Weak::upgrade).collect();
+        loaded.iter().for_each(|module| module.end());
     }
 }
 
@@ -270,12 +278,21 @@ impl Module {
     }
 }
 
-impl Drop for Module {
-    fn drop(&mut self) {
-        if lock(&self.state).ours
+impl Module {
+    fn end(&self) {
+        let mut state = lock(&self.state);
+        let quiet = state.inside.is_empty() && state.lost.is_empty() && state.exclusive.is_none();
+        if quiet
+            && std::mem::take(&mut state.ours)
             && let Err(failure) = self.raw.finalize()
         {
             tracing::debug!("a PKCS#11 module was not finalised: {}", describe(&failure));
         }
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -19,8 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct HsmTokens {
     tokens: BTreeMap<String, Token>,
-    // Last, so that tokens are gone before their modules.
-    _modules: Modules,
+    modules: Modules,
 }
 
 impl Tokens for HsmTokens {
@@ -47,7 +46,7 @@ impl HsmTokens {
                 Err(error) => problems.push(start_problem(&token.name, &error)),
             }
         }
-        (Self { tokens, _modules: modules }, problems)
+        (Self { tokens, modules }, problems)
     }
 
     /// Sees that every token can be reached and logged into.
@@ -80,6 +79,14 @@ impl HsmTokens {
         for token in self.tokens.values() {
             token.stop();
         }
+        self.modules.end();
+    }
+}
+
+/// For who ends otherwise than by serving to the end.
+impl Drop for HsmTokens {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

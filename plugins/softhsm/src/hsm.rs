@@ -327,7 +327,9 @@ impl<'a> Hsm<'a> {
                 let opened = match header.inside {
                     Inside::Payload => sealing.open(&sealed, &bound),
                     // What is inside is wrapped, which is no secret. The seal covers the header.
-                    Inside::Wrapped(_) | Inside::Arrived(_) => sealing.open_public(&sealed, &bound).map(SecretBytes::new),
+                    Inside::Wrapped(_) | Inside::Arrived(_) => {
+                        sealing.open_public(&sealed, &bound).map(SecretBytes::new)
+                    }
                 };
                 let bytes = opened.map_err(|error| match error {
                     pkcs11::Error::AuthenticationFailed => Error::InvalidKeyRef,

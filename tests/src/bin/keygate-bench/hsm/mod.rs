@@ -199,7 +199,10 @@ async fn measure(arguments: &Arguments, this: &Run, bare: &Arc<Bare>, bridge: &B
         let ratio = http.requests_per_second / token.requests_per_second;
         print(arguments, this, callers, [("token", token), ("bridge", bridge), ("http", http)]);
         let matters = this.delay > 0.0 && callers > arguments.sessions;
-        assert!(!matters || arguments.require.is_none_or(|least| ratio >= least), "the gateway reached {ratio:.2} only");
+        assert!(
+            !matters || arguments.require.is_none_or(|least| ratio >= least),
+            "the gateway reached {ratio:.2} only"
+        );
     }
 }
 
