@@ -24,6 +24,7 @@ use crate::ops::learned::Learned;
 use crate::pending::lock;
 use crate::pool::Inner;
 use crate::rv;
+use crate::turns::Turns;
 use crate::uses::Uses;
 
 pub(crate) struct Link {
@@ -44,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) unwrapped: Mutex<Lru<Identity, Known>>,
     pub(crate) learned: Learned,
     pub(crate) uses: Uses,
+    /// At the store of its token.
+    pub(crate) turns: Arc<Turns>,
     /// Session objects that nobody uses any more.
     pub(crate) grave: Arc<Grave>,
     /// Session objects that hang on a handle of somebody.
@@ -133,6 +136,11 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
     }
     module.owns(session.handle(), (inner.number, epoch));
     lock(&inner.serial).get_or_insert_with(|| serial.clone());
+    let turns = module.turns(&serial);
+    // Known of it, and a test shows it: see `turns`.
+    if info.manufacturer_id().contains("SoftHSM") {
+        turns.begin();
+    }
     Ok(Some(Link {
         epoch,
         number: inner.number,
@@ -147,6 +155,7 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
         unwrapped: Mutex::new(Lru::new(inner.config.unwrapped)),
         learned: Learned::default(),
         uses: Uses::default(),
+        turns,
         grave: Arc::default(),
         made: Arc::new(AtomicUsize::new(0)),
     }))

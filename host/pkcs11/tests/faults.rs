@@ -100,9 +100,9 @@ fn a_key_whose_making_lost_its_answer_is_found_and_not_made_twice() {
         assert_eq!(token.find_key(&id, soon()).wait().err(), Some(Error::NotFound), "there was one, not two");
     }
     // A vague failure: tried again, and not made twice either.
-    for when in ["", "after "] {
-        lab.tell(&format!("C_GenerateKey {when}rv=0x5 times=1"));
-        let id = format!("vague {when}").into_bytes();
+    for (when, rv) in [("", "5"), ("after ", "5"), ("", "D1"), ("after ", "D1"), ("", "13")] {
+        lab.tell(&format!("C_GenerateKey {when}rv=0x{rv} times=1"));
+        let id = format!("vague {when}{rv}").into_bytes();
         token.generate_key(&aes(&id), 256, soon()).wait().unwrap();
         token.destroy_key(&id, soon()).wait().unwrap();
         assert_eq!(token.find_key(&id, soon()).wait().err(), Some(Error::NotFound));
@@ -164,6 +164,55 @@ fn a_hang_costs_a_worker_and_not_the_caller_and_the_pool_is_filled_up() {
     until("all back", || token.counts().came_back == 4);
     seal(&key, b"x").wait().unwrap();
     assert_eq!((token.health().workers, token.health().written_off), (2, 0));
+}
+
+#[test]
+fn a_pool_that_was_lost_as_a_whole_is_whole_again_when_the_module_comes_back() {
+    let lab = Lab::new();
+    // The breaker and the bound of written-off workers as they are.
+    let mut config = lab.faulty();
+    config.hang = Duration::from_millis(400);
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    for rules in [
+        "C_Encrypt hang",
+        "C_GetSessionInfo hang\nC_Encrypt hang",
+        "C_Encrypt rv=0xB3\nC_OpenSession hang",
+        "C_Encrypt rv=0x101\nC_Login hang",
+        "C_Encrypt rv=0xE0\nC_GetTokenInfo hang",
+        "C_Encrypt rv=0x60\nC_FindObjects hang",
+        "C_GenerateKey hang",
+    ] {
+        lab.tell(rules);
+        let mut asked = Vec::new();
+        until(&format!("lost with {rules}"), || {
+            lab.clock.go(Duration::from_secs(1));
+            let id = [b'n', asked.len() as u8];
+            token.health().workers == 0 || {
+                asked.push(if rules.starts_with("C_GenerateKey") {
+                    token.generate_key(&aes(&id), 256, within(60)).wait().err()
+                } else {
+                    key.seal(keygate_pkcs11::IvSource::Host, lab::secret(b"x"), vec![], within(60)).wait().err()
+                });
+                false
+            }
+        });
+        assert!(
+            asked.iter().all(|error| matches!(error, Some(Error::Unavailable { .. } | Error::Busy { .. }))),
+            "{asked:?}"
+        );
+        assert!(!token.health().is_ready() && token.health().written_off >= 4, "{:?}", token.health());
+        lab.tell("");
+        until(&format!("whole again after {rules}"), || {
+            lab.clock.go(Duration::from_secs(1));
+            let health = token.health();
+            health.is_ready() && (health.workers, health.written_off) == (4, 0)
+        });
+        for _ in 0..8 {
+            let sealed = seal(&key, b"text").wait().unwrap_or_else(|e| panic!("after {rules}: {e}"));
+            assert_eq!(open(&key, &sealed).unwrap(), b"text");
+        }
+    }
 }
 
 #[test]

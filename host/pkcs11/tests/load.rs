@@ -46,6 +46,42 @@ fn eight_threads_make_use_and_destroy_keys_at_the_same_time() {
     assert_eq!((token.counts().failures, token.counts().links), (0, 1));
 }
 
+/// SoftHSM's object files are written under the eyes of whoever searches: a key that is being made may be read half, and its
+/// making then fails with CKR_GENERAL_ERROR or CKR_TEMPLATE_INCONSISTENT. Nobody should see that.
+#[test]
+fn eight_threads_make_look_up_and_destroy_keys_in_the_token_and_none_is_failed() {
+    let lab = Lab::new();
+    let mut config = lab.config();
+    // None is remembered: each is looked up.
+    (config.sessions, config.handles) = (8, 1);
+    let token = lab.start(config);
+    let kept = make(&token, b"kept");
+    let sealed = seal(&kept, b"text").wait().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8_u8 {
+            let (token, sealed) = (&token, &sealed);
+            scope.spawn(move || {
+                for round in 0..10_u8 {
+                    let id = [b'k', thread, round];
+                    let key = make(token, &id);
+                    let text = seal(&key, &id).wait().unwrap();
+                    let found = token.find_key(&id, soon()).wait().unwrap();
+                    assert_eq!(open(&found, &text).unwrap(), id);
+                    let found = token.find_key(b"kept", soon()).wait().unwrap();
+                    assert_eq!(open(&found, sealed).unwrap(), b"text");
+                    token.destroy_key(&id, soon()).wait().unwrap();
+                    assert_eq!(token.find_key(&id, soon()).wait().err(), Some(Error::NotFound));
+                }
+            });
+        }
+    });
+    let (health, counts) = (token.health(), token.counts());
+    assert!(health.is_ready(), "{health:?}");
+    assert_eq!((counts.failures, counts.links), (0, 1));
+    let (_module, session) = lab.somebody();
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 1, "nothing is left behind");
+}
+
 #[test]
 fn session_objects_are_destroyed_when_they_are_driven_out_and_unwrapped_again_when_used() {
     let lab = Lab::new();
