@@ -164,11 +164,7 @@ impl Backend for SoftHsm {
             return Ok(());
         };
         crate::identity::shape(id, &key.identity)?;
-        let hsm = self.hsm()?;
-        match hsm.token().destroy_key(id) {
-            Ok(()) | Err(pkcs11::Error::NotFound) => Ok(()),
-            Err(error) => Err(hsm.explain("to destroy a key", error)),
-        }
+        self.hsm()?.destroy(id)
     }
 
     fn reseal_key(&self, _call: &Call, key: &Key) -> Result<Option<KeyRef>> {

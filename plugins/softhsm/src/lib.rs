@@ -41,7 +41,11 @@
 //! import gets it if the material is the same, which the token tells by opening with the one what the other sealed; an
 //! object that is another key is an error, and is left alone. A key whose making nobody knows of is an object whose CKA_ID
 //! spells instance, key and version: `docs/operators-hsm.md` says how to find those that the gateway does not know. With
-//! `keep = "wrapped"` there is nothing to lose or find: session objects end with the call.
+//! `keep = "wrapped"` there is nothing to lose or find: session objects that were made end with the call.
+//!
+//! **Destroyed, or another token.** Whoever asks again to destroy an object finds none, and so does who asks an empty token, or
+//! another's. So before the first object is kept, `N/seal/V` is made, and an object that is not there counts as destroyed only
+//! in a token that has the sealing key, of whatever version; elsewhere it is `unavailable`.
 //!
 //! # A key-ref, format 2, sealed
 //!
