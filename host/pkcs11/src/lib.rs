@@ -21,7 +21,7 @@
 //! - NSS softokn 3.87: C_Encrypt's length without GCM's tag (never asked); CKA_LOCAL of no key: there, and only where a trial
 //!   shows that keys from outside are told apart by them, CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE stand in its place.
 //! - Tokens that answer a wrong tag with CKR_GENERAL_ERROR or the like: told as a wrong ciphertext when, at that moment, a
-//!   right one is opened and a wrong one of the gateway's own is refused with the same code. Costs five calls.
+//!   right one is opened and a wrong one of the gateway's own is refused with the same code. Costs two calls, and one more.
 //! - Tokens that leave GCM's iv alone when asked to fill it in: learned before the first use; an iv of theirs is refused.
 //!
 //! # Bounds

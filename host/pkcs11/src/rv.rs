@@ -206,6 +206,12 @@ pub(crate) fn number(error: RvError) -> u64 {
     }
 }
 
+fn is_about_objects(function: &str) -> bool {
+    ["C_FindObjects", "C_DestroyObject", "C_GetAttributeValue", "C_Generate", "C_CreateObject"]
+        .iter()
+        .any(|name| function.starts_with(name))
+}
+
 /// What is told to who asked. A vendor's code for "not available" is `Rejected`, as all that have no case of their own.
 pub(crate) fn error_of(function: &str, rv: u64) -> Error {
     let row = row_of(rv);
@@ -214,6 +220,9 @@ pub(crate) fn error_of(function: &str, rv: u64) -> Error {
         Auth => Error::AuthenticationFailed,
         Input => Error::InvalidInput(say()),
         Unsupported => Error::Unsupported(say()),
+        // That a key is not there is told by who looked and found none, or of a handle that is used: never by a search that
+        // failed, or by the end of an object that was found. Who hears it may take the key for destroyed.
+        NotFound if is_about_objects(function) => Error::unavailable(say()),
         NotFound => Error::NotFound,
         Busy => Error::Busy { retry_after: None },
         Unavailable => Error::unavailable(say()),

@@ -159,12 +159,22 @@ impl Backend for SoftHsm {
     }
 
     fn destroy_key(&self, _call: &Call, key: &Key) -> Result<()> {
-        let Reference::Object(id) = keyref::parse(&key.reference)? else {
-            // The key-ref is all there is: whoever deletes it has destroyed the key.
-            return Ok(());
-        };
-        crate::identity::shape(id, &key.identity)?;
-        self.hsm()?.destroy(id)
+        match keyref::parse(&key.reference)? {
+            Reference::Object(id) => {
+                crate::identity::shape(id, &key.identity)?;
+                self.hsm()?.destroy(id)
+            }
+            // The key-ref is all there is: whoever deletes it has destroyed the key, also while the token is away, when
+            // nothing lives on in it.
+            Reference::Sealed(header, _) => {
+                if header.purpose == Purpose::Root
+                    && let Ok(hsm) = self.hsm()
+                {
+                    hsm.forget(key);
+                }
+                Ok(())
+            }
+        }
     }
 
     fn reseal_key(&self, _call: &Call, key: &Key) -> Result<Option<KeyRef>> {

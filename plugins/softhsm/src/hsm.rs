@@ -53,6 +53,12 @@ impl Opened {
         }
     }
 
+    /// How it is unwrapped. `leaving`: it is to be wrapped for elsewhere.
+    fn template(&self, leaving: bool) -> KeyTemplate {
+        let algorithm = if self.algorithm() == Algorithm::Rsa { "RSA" } else { "AES" };
+        session(algorithm, usage_of(self.purpose(), self.arrived()), leaving)
+    }
+
     /// Of what.
     const fn algorithm(&self) -> Algorithm {
         match self {
@@ -382,8 +388,7 @@ impl<'a> Hsm<'a> {
                 error => self.explain("to find a key", error),
             }),
             Opened::Wrapped(header, how, wrapped) => {
-                let algorithm = if opened.algorithm() == Algorithm::Rsa { "RSA" } else { "AES" };
-                let template = session(algorithm, usage_of(header.purpose, header.arrived()), leaving);
+                let template = opened.template(leaving);
                 let unwrapped =
                     self.helper(Helper::Wrapping, header.version)?.unwrap_key(&how.wrapping(), wrapped, &template);
                 unwrapped.map_err(|error| match error {
@@ -397,6 +402,18 @@ impl<'a> Hsm<'a> {
                 })
             }
             Opened::Payload(..) => Err(Error::InvalidKeyRef),
+        }
+    }
+
+    /// Sees to it that a root key whose key-ref is deleted does not live on as a session object that the host keeps. What
+    /// cannot be opened was not unwrapped either.
+    pub(crate) fn forget(&self, key: &Key) {
+        let Ok(opened) = self.open_ref(key) else { return };
+        if let Opened::Wrapped(header, how, wrapped) = &opened
+            && let Ok(by) = self.helper(Helper::Wrapping, header.version)
+        {
+            // Without an error but for a template that is none.
+            let _ = by.forget_unwrapped(&how.wrapping(), wrapped, &opened.template(false));
         }
     }
 

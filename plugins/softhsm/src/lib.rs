@@ -5,9 +5,12 @@
 //! # Where keys are
 //!
 //! **Root keys**, with `keep = "token"`: objects in the token, never exportable. With `keep = "wrapped"` (the default): made in
-//! the token as a session object, wrapped by the token's wrapping key, and from then on unwrapped into a session object that
-//! cannot be exported, for as long as it is used. The bytes of a root key are in the sandbox only when a client sends
-//! them in clear (an import without an import token) or under an import token with `import_keys = "sandbox"`.
+//! the token as an exportable session object, which is wrapped by the token's wrapping key and ends with the call. To be used
+//! it is unwrapped into a session object that cannot be exported, and which the host keeps for the next call: until the key is
+//! destroyed, the place is needed (`unwrapped` of the token), or the link to the token is lost. Only to be sent to another
+//! backend, or wrapped by another version of the wrapping key, is it unwrapped once more so that it can be wrapped, for that call.
+//! The bytes of a root key are in the sandbox only when a client sends them in clear (an import without an import token) or
+//! under an import token with `import_keys = "sandbox"`.
 //!
 //! **Standard keys** are secrets that their owners read back, so no key of a token: their bytes are sealed by the token.
 //!

@@ -346,6 +346,21 @@ fn destroying_is_done_also_a_second_time() {
     let key = root(&backend, 32);
     assert_eq!(backend.destroy_key(&call(), &key), Ok(()));
     assert_eq!(token.persistent().len(), 2, "the key-ref was all there was");
+    // The host keeps what it unwrapped: that is let go.
+    assert_eq!(token.forgotten().len(), 1);
+    let other = other_root(&backend);
+    token.take_calls();
+    backend.destroy_key(&call(), &other).unwrap();
+    assert_eq!(token.take_calls(), ["token", "find-key", "open", "find-key", "forget-unwrapped"]);
+    assert_ne!(token.forgotten()[0], token.forgotten()[1]);
+    // A standard key was never unwrapped, and a token that is away has nothing that lives on.
+    backend.destroy_key(&call(), &secret(&backend, b"x")).unwrap();
+    for function in ["token", "find-key", "open"] {
+        token.fail(function, pkcs11::Error::Unavailable("the cable".into()));
+        assert_eq!(backend.destroy_key(&call(), &key), Ok(()), "{function}");
+        token.heal();
+    }
+    assert_eq!(token.forgotten().len(), 2);
     assert_eq!(backend.destroy_key(&call(), &self::key(vec![1, 2, 3])), Err(Error::InvalidKeyRef));
 }
 
