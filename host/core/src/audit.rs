@@ -178,6 +178,6 @@ pub struct AuditError(pub String);
 
 impl From<AuditError> for Error {
     fn from(error: AuditError) -> Self {
-        Self::Unavailable { what: "audit".to_owned(), detail: error.0 }
+        Self::Unavailable { what: "audit".to_owned(), detail: error.0, retry_after: None }
     }
 }

@@ -185,6 +185,8 @@ pub enum BackendError {
         backend: String,
         /// For the operator.
         detail: String,
+        /// When to try again, where known.
+        retry_after: Option<Duration>,
     },
     /// It says that it has a defect.
     #[error("backend `{backend}`: {detail}")]

@@ -280,6 +280,8 @@ pub enum Error {
         what: String,
         /// For the operator.
         detail: String,
+        /// When to try again, where known.
+        retry_after: Option<Duration>,
     },
     /// It takes longer than anybody may wait, and goes on. What comes of it can be seen by looking again.
     #[error("not ready in time; the work goes on")]
@@ -397,7 +399,9 @@ impl From<StoreError> for Error {
                 ReasonCode::InstanceNotEmpty,
                 format!("The instance has {keys} keys, deleted ones included; purge them first"),
             ),
-            StoreError::Unavailable(detail) => Self::Unavailable { what: "store".to_owned(), detail },
+            StoreError::Unavailable(detail) => {
+                Self::Unavailable { what: "store".to_owned(), detail, retry_after: None }
+            }
             StoreError::Corrupt(detail) => Self::Internal(format!("the store is damaged: {detail}")),
         }
     }
@@ -405,7 +409,7 @@ impl From<StoreError> for Error {
 
 impl From<EntropyError> for Error {
     fn from(error: EntropyError) -> Self {
-        Self::Unavailable { what: "entropy".to_owned(), detail: error.0 }
+        Self::Unavailable { what: "entropy".to_owned(), detail: error.0, retry_after: None }
     }
 }
 
@@ -437,8 +441,8 @@ impl From<BackendError> for Error {
             .into(),
             BackendError::Unsupported(message) => Self::refused(ReasonCode::NotSupported, message),
             BackendError::Busy(after) => Self::Busy { retry_after: after.unwrap_or(Duration::from_secs(1)) },
-            BackendError::Unavailable { backend, detail } => {
-                Self::Unavailable { what: format!("backend {backend}"), detail }
+            BackendError::Unavailable { backend, detail, retry_after } => {
+                Self::Unavailable { what: format!("backend {backend}"), detail, retry_after }
             }
             BackendError::InvalidKeyRef { backend } => {
                 Self::Internal(format!("backend `{backend}` does not take the key-ref that the store holds"))

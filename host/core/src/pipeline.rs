@@ -246,6 +246,7 @@ impl Gateway {
         self.backends.backend(name).ok_or_else(|| Error::Unavailable {
             what: format!("backend {name}"),
             detail: "no backend of this name is configured".to_owned(),
+            retry_after: None,
         })
     }
 

@@ -79,6 +79,11 @@ impl Breaker {
         (self.state, self.since)
     }
 
+    /// How long it stays open, if it is.
+    pub(crate) fn opens_in(&mut self, now: Timestamp) -> Option<Duration> {
+        (self.state == BreakerState::Open).then(|| self.left_of(self.open_for, now))
+    }
+
     /// How much is left of this. A clock that went back does not make it longer than it should be.
     fn left_of(&mut self, of: Duration, now: Timestamp) -> Duration {
         if now < self.since {

@@ -14,6 +14,7 @@ use crate::pending::Answerable;
 use crate::pool::{Inner, TICK};
 use crate::raw::Raw;
 use crate::rv;
+use crate::turns::{At, Turn};
 use crate::uses::Ending;
 
 pub(crate) struct Conn<'a> {
@@ -62,6 +63,36 @@ impl<'a> Conn<'a> {
             self.inner.park(self.seat.0, false);
         }
         Ok(ending)
+    }
+
+    /// A turn at the store of the token's objects, for one call of the module. Who is there for long is not waited for: a pair
+    /// that is being made on a slow token must not keep everybody from looking.
+    pub(crate) fn turn(&self, at: At) -> Result<Turn, Failure> {
+        let (turns, who) = (&self.link.turns, (self.inner.number, self.seat.0));
+        if let Some(turn) = turns.try_take(who, at) {
+            return Ok(turn);
+        }
+        let until = Instant::now() + self.inner.config.hang / 2;
+        self.inner.park(self.seat.0, true);
+        let turn = loop {
+            if let Some(turn) = turns.wait(who, at, TICK) {
+                break Ok(turn);
+            }
+            if self.seat.1.load(Ordering::Acquire) {
+                break Err(Failure::WrittenOff);
+            }
+            if self.answer.is_over() {
+                break Err(Error::Busy { retry_after: Some(TICK * 5) }.into());
+            }
+            if Instant::now() >= until {
+                break Ok(turns.take(who, at));
+            }
+        };
+        self.inner.park(self.seat.0, false);
+        if turn.is_err() {
+            turns.forget(who);
+        }
+        turn
     }
 
     /// The session, for one call. A worker that was written off while it hung in the call before makes no further one: the

@@ -11,6 +11,7 @@ use crate::key::Key;
 use crate::link::Handle;
 use crate::ops::{self, learned};
 use crate::pending::lock;
+use crate::turns::At;
 
 /// Which key, beyond all links.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -118,7 +119,9 @@ pub(crate) fn resolve(conn: &Conn<'_>, key: &Key) -> Result<Known, Failure> {
 
 /// All token objects with this CKA_ID.
 pub(crate) fn objects(conn: &Conn<'_>, id: &[u8]) -> Result<Vec<Handle>, Failure> {
+    let turn = conn.turn(At::Looking)?;
     let objects = conn.session()?.find_objects(&[Attribute::Token(true), Attribute::Id(id.to_vec())])?;
+    drop(turn);
     if objects.is_empty() {
         sees_all(conn)?;
     }

@@ -1,6 +1,7 @@
 //! How a token is: for `/readyz`, for metrics, for the operator.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use keygate_core::clock::Timestamp;
 
@@ -40,6 +41,10 @@ pub struct Health {
     pub unwrapped: usize,
     /// The last error, if there was one.
     pub last_error: Option<LastError>,
+    /// When the breaker lets the next trial through, if it is open.
+    pub retry_after: Option<Duration>,
+    /// What happened since the token was started.
+    pub counts: Counts,
 }
 
 impl Health {

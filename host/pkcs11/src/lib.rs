@@ -16,11 +16,12 @@
 //! # Quirks, found by trying and not by name
 //! - SoftHSM 2.6.1: OAEP with SHA-1 only (CKR_ARGUMENTS_BAD to others, told as unsupported); CKM_AES_KEY_WRAP_PAD is RFC 5649 for
 //!   AES keys; shows no private object, and no error, to who was logged out, so "not found" is believed only while logged in;
-//!   fails the making of token objects now and then when several threads make some (tried again after a look).
+//!   fails the making of token objects where another thread searches meanwhile, and leaves one without a name (turns are taken
+//!   on it; on another token from when a making went well at the second attempt only).
 //! - NSS softokn 3.87: C_Encrypt's length without GCM's tag (never asked); CKA_LOCAL of no key: there, and only where a trial
 //!   shows that keys from outside are told apart by them, CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE stand in its place.
 //! - Tokens that answer a wrong tag with CKR_GENERAL_ERROR or the like: told as a wrong ciphertext when, at that moment, a
-//!   right one is opened and a wrong one of the gateway's own is refused with the same code. Costs five calls.
+//!   right one is opened and a wrong one of the gateway's own is refused with the same code. Costs two calls, and one more.
 //! - Tokens that leave GCM's iv alone when asked to fill it in: learned before the first use; an iv of theirs is refused.
 //!
 //! # Bounds
@@ -66,6 +67,7 @@ mod raw;
 mod rv;
 mod serve;
 mod token;
+mod turns;
 mod uses;
 mod warden;
 

@@ -25,6 +25,7 @@ use crate::ops::learned::Learned;
 use crate::pending::lock;
 use crate::pool::Inner;
 use crate::rv;
+use crate::turns::Turns;
 use crate::uses::Uses;
 
 /// The longest text that is remembered, in bytes. A wrapped AES key has 40.
@@ -68,6 +69,8 @@ pub(crate) struct Link {
     pub(crate) opened: Mutex<Lru<Opening, Vec<u8>>>,
     pub(crate) learned: Learned,
     pub(crate) uses: Uses,
+    /// At the store of its token.
+    pub(crate) turns: Arc<Turns>,
     /// Session objects that nobody uses any more.
     pub(crate) grave: Arc<Grave>,
     /// Session objects that hang on a handle of somebody.
@@ -166,6 +169,11 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
     }
     module.owns(session.handle(), (inner.number, epoch));
     lock(&inner.serial).get_or_insert_with(|| serial.clone());
+    let turns = module.turns(&serial);
+    // Known of it, and a test shows it: see `turns`.
+    if info.manufacturer_id().contains("SoftHSM") {
+        turns.begin();
+    }
     Ok(Some(Link {
         epoch,
         number: inner.number,
@@ -181,6 +189,7 @@ pub(crate) fn connect(inner: &Inner, epoch: u64) -> Result<Option<Link>, Failure
         opened: Mutex::new(Lru::new(inner.config.unwrapped)),
         learned: Learned::default(),
         uses: Uses::default(),
+        turns,
         grave: Arc::default(),
         made: Arc::new(AtomicUsize::new(0)),
     }))

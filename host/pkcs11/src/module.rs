@@ -18,6 +18,7 @@ use crate::error::{Failure, StartError};
 use crate::pending::lock;
 use crate::raw::Raw;
 use crate::rv;
+use crate::turns::Turns;
 
 /// The modules of a process. Make one, and hand it to every token.
 #[derive(Default)]
@@ -63,6 +64,7 @@ impl Modules {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
             sessions: Mutex::default(),
+            turns: Mutex::default(),
         };
         let module = Arc::new(module);
         loaded.insert(real, Arc::downgrade(&module));
@@ -126,6 +128,8 @@ pub(crate) struct Module {
     changed: Condvar,
     /// Whose a session is, by its number: the token, and the epoch of its link.
     sessions: Mutex<HashMap<u64, (u64, u64)>>,
+    /// The turns at the store of each token, by its serial number.
+    turns: Mutex<BTreeMap<String, Arc<Turns>>>,
 }
 
 /// Being inside a module.
@@ -148,6 +152,11 @@ impl Module {
     /// A number for a new token on it.
     pub(crate) fn number(&self) -> u64 {
         self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The turns at the store of the token with this serial number.
+    pub(crate) fn turns(&self, serial: &str) -> Arc<Turns> {
+        lock(&self.turns).entry(serial.to_owned()).or_default().clone()
     }
 
     /// A session was opened.
@@ -195,6 +204,9 @@ impl Module {
 
     /// Who hangs inside is waited for no more.
     pub(crate) fn forget(&self, who: Who) {
+        for turns in lock(&self.turns).values() {
+            turns.forget(who);
+        }
         let mut state = lock(&self.state);
         if state.inside.remove(&who) {
             state.lost.insert(who);

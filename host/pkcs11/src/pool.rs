@@ -33,8 +33,7 @@ pub(crate) struct How {
     pub(crate) deadline: Instant,
     /// Generates RSA keys: may take long.
     pub(crate) slow: bool,
-    /// Looks before it makes, so that it may be tried again after a vague failure. SoftHSM fails a making now and then with
-    /// CKR_GENERAL_ERROR when several threads make objects.
+    /// Looks before it makes, so that it may be tried again after a failure that may be a race inside the module.
     pub(crate) makes: bool,
 }
 

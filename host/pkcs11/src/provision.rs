@@ -31,6 +31,8 @@ pub struct NewToken<'a> {
 pub fn provision(module: &Path, new: &NewToken<'_>) -> Result<bool, StartError> {
     let fails = |problem: String| StartError::Module { path: module.display().to_string(), problem };
     let context = Pkcs11::new(module).map_err(|e| fails(format!("it is no PKCS#11 module ({e})")))?;
+    // Kept for ever, as in `module`: a library that is unloaded leaves exit handlers behind.
+    std::mem::forget(context.clone());
     let flags = CInitializeFlags::OS_LOCKING_OK;
     context.initialize(CInitializeArgs::new(flags)).map_err(|e| fails(format!("it cannot be initialised: {e}")))?;
     let made = make(&context, new);

@@ -181,6 +181,12 @@ const UNKNOWN: Row =
     row(u64::MAX, "unknown", Rejected, Doubt, true, "the standard has no such code: look it up in the vendor's manual");
 
 /// The row of a return value. Every value has one: those of vendors and those without a name share theirs.
+/// Whether a making that failed so may go well when it is tried again: a template is refused for good, but SoftHSM answers
+/// the same when a search by another thread came in between.
+pub(crate) fn may_be_a_race(rv: u64) -> bool {
+    row_of(rv).rebuild == Doubt || (0x10..=0x13).contains(&rv) || matches!(rv, 0xD0 | 0xD1)
+}
+
 pub(crate) fn row_of(rv: u64) -> Row {
     match TABLE.iter().find(|row| row.rv == rv) {
         Some(row) => *row,
@@ -200,6 +206,12 @@ pub(crate) fn number(error: RvError) -> u64 {
     }
 }
 
+fn is_about_objects(function: &str) -> bool {
+    ["C_FindObjects", "C_DestroyObject", "C_GetAttributeValue", "C_Generate", "C_CreateObject"]
+        .iter()
+        .any(|name| function.starts_with(name))
+}
+
 /// What is told to who asked. A vendor's code for "not available" is `Rejected`, as all that have no case of their own.
 pub(crate) fn error_of(function: &str, rv: u64) -> Error {
     let row = row_of(rv);
@@ -208,6 +220,9 @@ pub(crate) fn error_of(function: &str, rv: u64) -> Error {
         Auth => Error::AuthenticationFailed,
         Input => Error::InvalidInput(say()),
         Unsupported => Error::Unsupported(say()),
+        // That a key is not there is told by who looked and found none, or of a handle that is used: never by a search that
+        // failed, or by the end of an object that was found. Who hears it may take the key for destroyed.
+        NotFound if is_about_objects(function) => Error::unavailable(say()),
         NotFound => Error::NotFound,
         Busy => Error::Busy { retry_after: None },
         Unavailable => Error::unavailable(say()),

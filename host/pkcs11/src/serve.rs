@@ -22,17 +22,35 @@ impl Inner {
     /// Works on a call.
     pub(crate) fn serve(&self, seat: &mut Seat, job: &mut dyn Job) -> Result<(), Failure> {
         let makes = job.how().makes;
-        let again = |failure: &Failure| makes && level_of(failure) == Rebuild::Doubt;
+        let races = |failure: &Failure| makes && matches!(failure, Failure::Rv { rv, .. } if rv::may_be_a_race(*rv));
+        let mut raced = false;
         for _ in 1..ATTEMPTS {
             match self.attempt(seat, job) {
-                Err((failure, rebuilt)) if !seat.is_lost() && (rebuilt || again(&failure)) => {
+                Err((failure, rebuilt)) if !seat.is_lost() && (rebuilt || races(&failure)) => {
                     tracing::debug!(token = %self.config.name, "one more attempt after: {}", describe(&failure));
                     self.counters.retried.fetch_add(1, Ordering::Relaxed);
+                    raced |= !rebuilt;
                 }
-                done => return done.map_err(|(failure, _)| failure),
+                done => {
+                    if raced && done.is_ok() {
+                        self.take_turns();
+                    }
+                    return done.map_err(|(failure, _)| failure);
+                }
             }
         }
         self.attempt(seat, job).map_err(|(failure, _)| failure)
+    }
+
+    /// A making failed and went well the next time: from now on nobody looks while another makes.
+    fn take_turns(&self) {
+        let link = self.lock().link.clone();
+        if link.is_some_and(|link| link.turns.begin()) {
+            tracing::warn!(
+                token = %self.config.name,
+                "a key was made at the second attempt; from now on objects of the token are made and destroyed one at a time"
+            );
+        }
     }
 
     /// One attempt. A failure comes with whether something was given up after it that the next attempt makes anew.
@@ -177,7 +195,7 @@ impl Inner {
         // Whoever was written off meanwhile has a successor, whose link must not be disturbed.
         still(seat)?;
         let mut found = connect();
-        still(seat)?;
+        self.still_or_drop(seat, &mut found)?;
         // A module may look for its tokens only when it is initialised.
         if !matches!(found, Ok(Some(_)))
             && may_help(&found)
@@ -187,19 +205,30 @@ impl Inner {
             self.counters.restarts.fetch_add(1, Ordering::Relaxed);
             found = connect();
         }
+        self.still_or_drop(seat, &mut found)?;
         let link = found.map_err(says)?.ok_or_else(|| {
             Failure::NoLink(format!(
                 "its module shows no token with {}; connect the token, or correct its label or serial number",
                 self.config.find
             ))
         })?;
-        still(seat)?;
         let link = Arc::new(link);
         self.lock().link = Some(link.clone());
         self.module.set_linked(self.number, true);
         self.counters.links.fetch_add(1, Ordering::Relaxed);
         tracing::info!(token = %self.config.name, serial = %link.serial, epoch, "the PKCS#11 token is linked");
         Ok(link)
+    }
+
+    /// Whoever was written off while it connected has made a link that nobody uses: its session is closed with the next.
+    fn still_or_drop(&self, seat: &Seat, found: &mut Result<Option<Link>, Failure>) -> Result<(), Failure> {
+        let still = still(seat);
+        if still.is_err()
+            && let Ok(Some(link)) = std::mem::replace(found, Ok(None))
+        {
+            self.lock().given_up.push(Arc::new(link));
+        }
+        still
     }
 
     /// Closes the sessions of links that were given up, but for those that somebody is in: a slow call, or one that hangs.

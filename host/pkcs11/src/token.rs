@@ -230,7 +230,11 @@ impl Token {
     /// How it is.
     pub fn health(&self) -> Health {
         let inner = self.inner();
-        let (breaker, since) = lock(&inner.breaker).state();
+        let ((breaker, since), retry_after) = {
+            let mut breaker = lock(&inner.breaker);
+            (breaker.state(), breaker.opens_in(inner.now()))
+        };
+        let counts = self.counts();
         let state = inner.lock();
         let link = state.link.as_ref();
         Health {
@@ -245,6 +249,8 @@ impl Token {
             queued: state.queue.len(),
             unwrapped: link.map_or(0, |link| lock(&link.unwrapped).len()),
             last_error: lock(&inner.last_error).clone(),
+            retry_after,
+            counts,
         }
     }
 
@@ -439,6 +445,16 @@ impl Key {
             handles::resolve(conn, &key)?;
             Ok(key.clone())
         })
+    }
+
+    /// Lets go of the session object that is kept of such an unwrapping. It is destroyed by the next call on the token after
+    /// who uses it now is done. Waits for nothing.
+    pub fn forget_unwrapped(&self, how: Wrapping, wrapped: Vec<u8>, template: &KeyTemplate) {
+        let recipe = Recipe { unwrapping: self.clone(), how, wrapped, template: template.clone() };
+        let identity = wrap::identity_of(&recipe);
+        let link = self.door.inner.lock().link.clone();
+        let known = link.and_then(|link| lock(&link.unwrapped).remove(&identity));
+        drop(known);
     }
 
     /// Wraps this key to an RSA-4096 public key from outside, as CKM_RSA_AES_KEY_WRAP does. Whoever names the recipient gets

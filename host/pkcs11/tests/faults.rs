@@ -100,9 +100,9 @@ fn a_key_whose_making_lost_its_answer_is_found_and_not_made_twice() {
         assert_eq!(token.find_key(&id, soon()).wait().err(), Some(Error::NotFound), "there was one, not two");
     }
     // A vague failure: tried again, and not made twice either.
-    for when in ["", "after "] {
-        lab.tell(&format!("C_GenerateKey {when}rv=0x5 times=1"));
-        let id = format!("vague {when}").into_bytes();
+    for (when, rv) in [("", "5"), ("after ", "5"), ("", "D1"), ("after ", "D1"), ("", "13")] {
+        lab.tell(&format!("C_GenerateKey {when}rv=0x{rv} times=1"));
+        let id = format!("vague {when}{rv}").into_bytes();
         token.generate_key(&aes(&id), 256, soon()).wait().unwrap();
         token.destroy_key(&id, soon()).wait().unwrap();
         assert_eq!(token.find_key(&id, soon()).wait().err(), Some(Error::NotFound));
@@ -164,6 +164,55 @@ fn a_hang_costs_a_worker_and_not_the_caller_and_the_pool_is_filled_up() {
     until("all back", || token.counts().came_back == 4);
     seal(&key, b"x").wait().unwrap();
     assert_eq!((token.health().workers, token.health().written_off), (2, 0));
+}
+
+#[test]
+fn a_pool_that_was_lost_as_a_whole_is_whole_again_when_the_module_comes_back() {
+    let lab = Lab::new();
+    // The breaker and the bound of written-off workers as they are.
+    let mut config = lab.faulty();
+    config.hang = Duration::from_millis(400);
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    for rules in [
+        "C_Encrypt hang",
+        "C_GetSessionInfo hang\nC_Encrypt hang",
+        "C_Encrypt rv=0xB3\nC_OpenSession hang",
+        "C_Encrypt rv=0x101\nC_Login hang",
+        "C_Encrypt rv=0xE0\nC_GetTokenInfo hang",
+        "C_Encrypt rv=0x60\nC_FindObjects hang",
+        "C_GenerateKey hang",
+    ] {
+        lab.tell(rules);
+        let mut asked = Vec::new();
+        until(&format!("lost with {rules}"), || {
+            lab.clock.go(Duration::from_secs(1));
+            let id = [b'n', asked.len() as u8];
+            token.health().workers == 0 || {
+                asked.push(if rules.starts_with("C_GenerateKey") {
+                    token.generate_key(&aes(&id), 256, within(60)).wait().err()
+                } else {
+                    key.seal(keygate_pkcs11::IvSource::Host, lab::secret(b"x"), vec![], within(60)).wait().err()
+                });
+                false
+            }
+        });
+        assert!(
+            asked.iter().all(|error| matches!(error, Some(Error::Unavailable { .. } | Error::Busy { .. }))),
+            "{asked:?}"
+        );
+        assert!(!token.health().is_ready() && token.health().written_off >= 4, "{:?}", token.health());
+        lab.tell("");
+        until(&format!("whole again after {rules}"), || {
+            lab.clock.go(Duration::from_secs(1));
+            let health = token.health();
+            health.is_ready() && (health.workers, health.written_off) == (4, 0)
+        });
+        for _ in 0..8 {
+            let sealed = seal(&key, b"text").wait().unwrap_or_else(|e| panic!("after {rules}: {e}"));
+            assert_eq!(open(&key, &sealed).unwrap(), b"text");
+        }
+    }
 }
 
 #[test]
@@ -356,6 +405,74 @@ fn a_handle_that_the_token_forgot_is_looked_up_or_unwrapped_again() {
     assert_eq!(open(&back, &sealed), Err(Error::NotFound), "three times in one call is once too often");
     assert_eq!(open(&back, &sealed).unwrap(), b"text");
     assert_eq!(token.counts().links, 1);
+}
+
+#[test]
+fn a_search_that_fails_is_no_key_that_is_gone() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.breaker.failures = 1_000;
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    let sealed = seal(&key, b"text").wait().unwrap();
+    for function in ["C_FindObjectsInit", "C_FindObjects", "C_GetAttributeValue", "C_DestroyObject"] {
+        for rv in ["60", "82"] {
+            // Nothing is remembered of it.
+            lab.tell("C_DecryptInit rv=0x60 times=1");
+            assert_eq!(open(&key, &sealed).unwrap(), b"text");
+            lab.tell(&format!("C_DecryptInit rv=0x60 times=1\n{function} rv=0x{rv}"));
+            if function != "C_DestroyObject" {
+                assert!(detail(open(&key, &sealed)).contains(function), "{function} {rv}");
+                assert!(detail(token.find_key(b"k", soon()).wait()).contains(function), "{function} {rv}");
+            }
+            assert!(detail(token.destroy_key(b"k", soon()).wait()).contains(function), "{function} {rv}");
+            lab.tell("");
+            assert_eq!(open(&key, &sealed).unwrap(), b"text", "it is there");
+        }
+    }
+}
+
+#[test]
+fn a_key_of_a_size_that_the_token_does_not_take_is_not_told_as_damaged() {
+    let lab = Lab::new();
+    let token = lab.start(lab.faulty());
+    let kek = make(&token, b"kek");
+    let how = keygate_pkcs11::Wrapping::AesKeyWrap;
+    for bits in [128, 256] {
+        let key = token.generate_key(&session_aes(true), bits, soon()).wait().unwrap();
+        let wrapped = kek.wrap_key(how, &key, soon()).wait().unwrap();
+        // Whatever it is given: no key of that size goes through.
+        lab.tell("C_UnwrapKey rv=0x62");
+        let refused = kek.unwrap_key(how, wrapped.clone(), &session_aes(false), soon()).wait();
+        assert!(matches!(refused, Err(Error::Unsupported(_))), "{refused:?}");
+        // This one, where others do.
+        lab.tell("C_UnwrapKey rv=0x62 times=1");
+        let refused = kek.unwrap_key(how, wrapped.clone(), &session_aes(false), soon()).wait();
+        assert_eq!(refused.err(), Some(Error::AuthenticationFailed));
+        lab.tell("");
+        kek.unwrap_key(how, wrapped, &session_aes(false), soon()).wait().unwrap();
+    }
+    assert!(token.health().is_ready());
+}
+
+#[test]
+fn wrong_ciphertexts_cost_the_token_no_new_key_each() {
+    let lab = Lab::new();
+    let mut config = lab.faulty();
+    config.breaker.failures = 1_000;
+    let token = lab.start(config);
+    let key = make(&token, b"k");
+    let mut damaged = seal(&key, b"text").wait().unwrap();
+    damaged.ciphertext[0] ^= 1;
+    assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
+    lab.tell("C_GenerateKey rv=0x30\nC_Encrypt rv=0x30");
+    for _ in 0..5 {
+        assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
+    }
+    // What they are tried with is gone: another is made, and only then.
+    lab.tell("C_DecryptInit rv=0x60 times=2");
+    assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
+    token.stop();
 }
 
 #[test]

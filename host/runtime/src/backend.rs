@@ -70,6 +70,11 @@ impl WasmBackend {
         let checked = match sandbox.outcome(answered).map_err(failed)? {
             Ok(value) => check(value),
             Err(error) => match convert::backend_error(error, &self.name) {
+                Ok(BackendError::Unavailable { backend, detail, .. }) => {
+                    // The contract has no room for it; the token's door told the host.
+                    let retry_after = sandbox.store.data().come_again;
+                    return Err(BackendError::Unavailable { backend, detail, retry_after });
+                }
                 Ok(error) => return Err(error),
                 Err(problem) => Err(problem),
             },

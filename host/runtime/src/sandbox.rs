@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) handles: Handles,
     pub(crate) wasi: Wasi,
     pub(crate) time: Time,
+    /// When something that is away may be back, as far as who told the guest so knows.
+    pub(crate) come_again: Option<Duration>,
 }
 
 /// The time of a sandbox.
@@ -122,6 +124,7 @@ pub(crate) fn store(room: &EngineRoom, facts: &Arc<Facts>, request_id: &str, unt
         handles: Handles::default(),
         wasi: Wasi::default(),
         time: Time { born: Instant::now(), until },
+        come_again: None,
     };
     let mut store = Store::new(&room.engine, state);
     if room.counts_instructions() {

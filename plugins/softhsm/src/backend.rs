@@ -159,15 +159,21 @@ impl Backend for SoftHsm {
     }
 
     fn destroy_key(&self, _call: &Call, key: &Key) -> Result<()> {
-        let Reference::Object(id) = keyref::parse(&key.reference)? else {
-            // The key-ref is all there is: whoever deletes it has destroyed the key.
-            return Ok(());
-        };
-        crate::identity::shape(id, &key.identity)?;
-        let hsm = self.hsm()?;
-        match hsm.token().destroy_key(id) {
-            Ok(()) | Err(pkcs11::Error::NotFound) => Ok(()),
-            Err(error) => Err(hsm.explain("to destroy a key", error)),
+        match keyref::parse(&key.reference)? {
+            Reference::Object(id) => {
+                crate::identity::shape(id, &key.identity)?;
+                self.hsm()?.destroy(id)
+            }
+            // The key-ref is all there is: whoever deletes it has destroyed the key, also while the token is away, when
+            // nothing lives on in it.
+            Reference::Sealed(header, _) => {
+                if header.purpose == Purpose::Root
+                    && let Ok(hsm) = self.hsm()
+                {
+                    hsm.forget(key);
+                }
+                Ok(())
+            }
         }
     }
 

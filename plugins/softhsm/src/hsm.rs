@@ -13,6 +13,9 @@ use crate::spec::{Algorithm, Purpose};
 /// How long to wait for a key that another call is making, in milliseconds: what it takes a slow token.
 const BEING_MADE: u32 = 500;
 
+/// How many versions of the sealing key are looked for to know a token.
+const VERSIONS: usize = 16;
+
 /// The two keys that the plugin has in the token, in versions. They are two because one that may wrap and decrypt gives
 /// away whatever it wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,12 @@ impl Opened {
             Self::Object(_, shape) => shape.origin == Origin::Arrived,
             Self::Wrapped(header, ..) | Self::Payload(header, _) => header.arrived(),
         }
+    }
+
+    /// How it is unwrapped. `leaving`: it is to be wrapped for elsewhere.
+    fn template(&self, leaving: bool) -> KeyTemplate {
+        let algorithm = if self.algorithm() == Algorithm::Rsa { "RSA" } else { "AES" };
+        session(algorithm, usage_of(self.purpose(), self.arrived()), leaving)
     }
 
     /// Of what.
@@ -195,6 +204,38 @@ impl<'a> Hsm<'a> {
         })
     }
 
+    /// Makes sure that the token can be told from another, before an object is kept in it: by the sealing key, which is in no
+    /// token that is empty.
+    pub(crate) fn mark(&self) -> Result<()> {
+        self.newest(Helper::Sealing).map(drop)
+    }
+
+    /// Destroys an object. One that is not there has been destroyed, if this is the token that it was in: an empty one, or
+    /// another's, would answer the same, and whoever asks forgets the key for good.
+    pub(crate) fn destroy(&self, id: &[u8]) -> Result<()> {
+        match self.token.destroy_key(id) {
+            Ok(()) => Ok(()),
+            Err(pkcs11::Error::NotFound) => self.is_marked(),
+            Err(error) => Err(self.explain("to destroy a key", error)),
+        }
+    }
+
+    fn is_marked(&self) -> Result<()> {
+        let newest = self.settings.wrapping_key_version;
+        // A newer version may be set and not be made yet.
+        for version in (1..=newest).rev().take(VERSIONS) {
+            if self.look_for(Helper::Sealing, version)?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(Error::Unavailable(format!(
+            "token `{}` holds neither the key that is to be destroyed nor `{}` (a CKA_ID, as text), so it is not the token \
+             that the key was kept in: restore that one, or see that the right one is configured. Nothing was destroyed",
+            self.settings.token,
+            self.helper_id(Helper::Sealing, newest)
+        )))
+    }
+
     pub(crate) fn missing(&self, helper: Helper, version: u32) -> Error {
         Error::Unavailable(format!(
             "key `{}` (its CKA_ID, as text) is not in token `{}`: restore the token, see that the right one is \
@@ -258,6 +299,7 @@ impl<'a> Hsm<'a> {
             }
             Keep::Token => {
                 let id = identity::object_id(identity, root_shape(Origin::Made, bytes))?;
+                self.mark()?;
                 match self.token.generate_key(&lasting("AES", usage(Purpose::Root), &id), bytes * 8) {
                     Ok(_) => {}
                     // It was made before, and the answer was lost: nobody else asks for a key of this identity.
@@ -297,6 +339,7 @@ impl<'a> Hsm<'a> {
     ) -> Result<KeyRef> {
         let id = identity::object_id(identity, root_shape(origin, bytes))?;
         let taking = |error| self.explain("to bring a key into the token", error);
+        self.mark()?;
         let usage = usage_of(Purpose::Root, origin == Origin::Arrived);
         match give(&lasting("AES", usage, &id)) {
             Ok(_) => return Ok(keyref::of_object(&id)),
@@ -351,8 +394,7 @@ impl<'a> Hsm<'a> {
                 error => self.explain("to find a key", error),
             }),
             Opened::Wrapped(header, how, wrapped) => {
-                let algorithm = if opened.algorithm() == Algorithm::Rsa { "RSA" } else { "AES" };
-                let template = session(algorithm, usage_of(header.purpose, header.arrived()), leaving);
+                let template = opened.template(leaving);
                 let unwrapped =
                     self.helper(Helper::Wrapping, header.version)?.unwrap_key(&how.wrapping(), wrapped, &template);
                 unwrapped.map_err(|error| match error {
@@ -366,6 +408,18 @@ impl<'a> Hsm<'a> {
                 })
             }
             Opened::Payload(..) => Err(Error::InvalidKeyRef),
+        }
+    }
+
+    /// Sees to it that a root key whose key-ref is deleted does not live on as a session object that the host keeps. What
+    /// cannot be opened was not unwrapped either.
+    pub(crate) fn forget(&self, key: &Key) {
+        let Ok(opened) = self.open_ref(key) else { return };
+        if let Opened::Wrapped(header, how, wrapped) = &opened
+            && let Ok(by) = self.helper(Helper::Wrapping, header.version)
+        {
+            // Without an error but for a template that is none.
+            let _ = by.forget_unwrapped(&how.wrapping(), wrapped, &opened.template(false));
         }
     }
 

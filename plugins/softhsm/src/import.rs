@@ -41,6 +41,7 @@ pub(crate) fn make_pair(hsm: &Hsm<'_>, identity: &KeyIdentity, purpose: Purpose,
     }
     let shape = Shape { purpose, algorithm: Algorithm::Rsa, origin: Origin::Made, bytes: 0 };
     let id = identity::object_id(identity, shape)?;
+    hsm.mark()?;
     let pair = match hsm.token().generate_key_pair(&lasting("RSA", usage(purpose), &id), BITS) {
         Ok(pair) => pair,
         // It was made before, and the answer was lost.

@@ -5,9 +5,12 @@
 //! # Where keys are
 //!
 //! **Root keys**, with `keep = "token"`: objects in the token, never exportable. With `keep = "wrapped"` (the default): made in
-//! the token as a session object, wrapped by the token's wrapping key, and from then on unwrapped into a session object that
-//! cannot be exported, for as long as it is used. The bytes of a root key are in the sandbox only when a client sends
-//! them in clear (an import without an import token) or under an import token with `import_keys = "sandbox"`.
+//! the token as an exportable session object, which is wrapped by the token's wrapping key and ends with the call. To be used
+//! it is unwrapped into a session object that cannot be exported, and which the host keeps for the next call: until the key is
+//! destroyed, the place is needed (`unwrapped` of the token), or the link to the token is lost. Only to be sent to another
+//! backend, or wrapped by another version of the wrapping key, is it unwrapped once more so that it can be wrapped, for that call.
+//! The bytes of a root key are in the sandbox only when a client sends them in clear (an import without an import token) or
+//! under an import token with `import_keys = "sandbox"`.
 //!
 //! **Standard keys** are secrets that their owners read back, so no key of a token: their bytes are sealed by the token.
 //!
@@ -41,7 +44,11 @@
 //! import gets it if the material is the same, which the token tells by opening with the one what the other sealed; an
 //! object that is another key is an error, and is left alone. A key whose making nobody knows of is an object whose CKA_ID
 //! spells instance, key and version: `docs/operators-hsm.md` says how to find those that the gateway does not know. With
-//! `keep = "wrapped"` there is nothing to lose or find: session objects end with the call.
+//! `keep = "wrapped"` there is nothing to lose or find: session objects that were made end with the call.
+//!
+//! **Destroyed, or another token.** Whoever asks again to destroy an object finds none, and so does who asks an empty token, or
+//! another's. So before the first object is kept, `N/seal/V` is made, and an object that is not there counts as destroyed only
+//! in a token that has the sealing key, of whatever version; elsewhere it is `unavailable`.
 //!
 //! # A key-ref, format 2, sealed
 //!

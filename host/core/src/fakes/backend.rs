@@ -148,7 +148,11 @@ impl FakeBackend {
 
     fn healthy(&self) -> BackendResult<()> {
         if self.fails_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |nth| nth.checked_sub(1)) == Ok(1) {
-            return Err(BackendError::Unavailable { backend: self.name.clone(), detail: "away".to_owned() });
+            return Err(BackendError::Unavailable {
+                backend: self.name.clone(),
+                detail: "away".to_owned(),
+                retry_after: None,
+            });
         }
         match self.failure.lock() {
             Ok(failure) => failure.clone().map_or(Ok(()), Err),

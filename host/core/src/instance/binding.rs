@@ -50,6 +50,7 @@ impl Gateway {
             None => Err(Error::Unavailable {
                 what: format!("crypto instance {target}"),
                 detail: "it is not configured any more; bring its [[crypto_instances]] entry back".to_owned(),
+                retry_after: None,
             }),
         }
     }

@@ -10,12 +10,13 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use crate::conn::Conn;
 use crate::error::{Error, Failure};
 use crate::handles::{self, Identity, Known, Life};
-use crate::key::{Key, KeyTemplate, Made};
+use crate::key::{Algorithm, Key, KeyTemplate, Made};
 use crate::link::{Counted, Handle};
 use crate::ops::template::{self, Origin};
 use crate::pending::lock;
 use crate::pool::Inner;
 use crate::token::Door;
+use crate::turns::At;
 
 /// What of a new key goes back to its maker.
 pub(crate) type New = (Identity, Option<Arc<Made>>);
@@ -72,12 +73,17 @@ pub(crate) fn make(
         {
             return Ok((Identity::Token(id.clone()), None));
         }
+        let _turn = conn.turn(At::Changing)?;
         for handle in there {
             conn.session()?.destroy_object(handle)?;
         }
     }
+    // A pair may take minutes, which nobody should wait for: it takes its turn only where it failed without.
+    let slow = template.algorithm == Algorithm::Rsa && origin == Origin::Generated;
+    let turn = if slow && !begun.get() { None } else { Some(conn.turn(At::Changing)?) };
     begun.set(true);
     let (handle, public) = make(conn)?;
+    drop(turn);
     let known = checked(conn, template, origin, handle, public)?;
     let identity = Identity::Token(id.clone());
     lock(&conn.link.tokens).put(identity.clone(), known);
@@ -113,6 +119,7 @@ pub(crate) fn checked(
 ) -> Result<Known, Failure> {
     let seen = template::verify(conn, handle, template, origin).and_then(|()| handles::learn(conn, handle, public));
     if matches!(seen, Err(Failure::Is(_))) {
+        let _turn = if template.persistent { Some(conn.turn(At::Changing)?) } else { None };
         for handle in [Some(handle), public].into_iter().flatten() {
             conn.session()?.destroy_object(handle)?;
         }
@@ -181,6 +188,7 @@ pub(crate) fn destroy(conn: &Conn<'_>, begun: &Cell<bool>, id: &[u8]) -> Result<
         let class = conn.session()?.get_attributes(handle, &[AttributeType::Class])?;
         let ours = [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY];
         if matches!(class.as_slice(), [Attribute::Class(class)] if ours.contains(class)) {
+            let _turn = conn.turn(At::Changing)?;
             begun.set(true);
             conn.session()?.destroy_object(handle)?;
             any = true;

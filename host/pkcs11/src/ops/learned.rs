@@ -5,7 +5,7 @@
 //! CKR_GENERAL_ERROR or CKR_FUNCTION_FAILED, which would otherwise speak against the token's health: then a caller with a
 //! wrong ciphertext could open the circuit breaker. Nor must a broken token be told as a wrong ciphertext.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
@@ -17,12 +17,23 @@ use crate::key::{Algorithm, Digest, KeyTemplate, Usage, Wrapping};
 use crate::link::Handle;
 use crate::ops::cipher::{gcm_open, gcm_seal};
 use crate::ops::{oaep, template, wrapping};
+use crate::pending::lock;
 use crate::rv::{self, Means, Rebuild};
 
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
     fills_iv: OnceLock<bool>,
     pair_tells: OnceLock<bool>,
+    /// What right and wrong ciphertexts are tried with. The object lives as long as the link: in it no session is closed.
+    sample: Mutex<Option<Sample>>,
+}
+
+/// A key that nobody uses, and what it sealed.
+#[derive(Clone, Debug)]
+struct Sample {
+    key: Handle,
+    iv: [u8; 12],
+    sealed: Vec<u8>,
 }
 
 /// A session key for one trial, destroyed with it.
@@ -30,8 +41,12 @@ pub(crate) struct Trial<'a, 'b>(&'a Conn<'b>, pub(crate) Handle);
 
 impl<'a, 'b> Trial<'a, 'b> {
     pub(crate) fn generate(conn: &'a Conn<'b>, exportable: bool) -> Result<Self, Failure> {
+        Self::generate_of(conn, exportable, 32)
+    }
+
+    fn generate_of(conn: &'a Conn<'b>, exportable: bool, bytes: u64) -> Result<Self, Failure> {
         let mut attributes = Self::template(exportable);
-        attributes.push(Attribute::ValueLen(32.into()));
+        attributes.push(Attribute::ValueLen(bytes.into()));
         Ok(Self(conn, conn.session()?.generate_key(&Mechanism::AesKeyGen, &attributes)?))
     }
 
@@ -62,6 +77,11 @@ impl<'a, 'b> Trial<'a, 'b> {
         Ok(Self(conn, conn.session()?.create_object(&attributes)?))
     }
 
+    /// It stays, as long as its session.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+
     pub(crate) fn adopt(conn: &'a Conn<'b>, handle: Handle) -> Self {
         Self(conn, handle)
     }
@@ -90,8 +110,8 @@ pub(crate) enum Doing<'a> {
     Cbc,
     /// C_Decrypt with this hash for OAEP, by this key.
     Oaep(Digest, &'a Known),
-    /// C_UnwrapKey by this key.
-    Unwrap(Wrapping, &'a Known),
+    /// C_UnwrapKey by this key, of so many wrapped bytes.
+    Unwrap(Wrapping, &'a Known, usize),
 }
 
 /// What a trial says of a function of the token.
@@ -138,11 +158,36 @@ pub(crate) fn refused(conn: &Conn<'_>, doing: Doing<'_>, failure: Failure) -> Fa
     if row.means != Means::Rejected && !no_key {
         return failure;
     }
+    // Such a key is of a wrong size, or one that this token, or its policy, does not take: then the key is whole.
+    if no_key && !takes_all_sizes(conn, doing) {
+        return Failure::Is(rv::error_of(function, *rv));
+    }
     match control(conn, doing) {
         Control::Tells(wrong) if wrong == *rv && is_vague(*rv) => believed(conn),
         Control::Tells(_) | Control::Works if no_key => believed(conn),
         Control::Fails => failure,
         Control::Tells(_) | Control::Works | Control::Unknown => Failure::Is(rv::error_of(function, *rv)),
+    }
+}
+
+/// How many bytes of an AES key may be in so many wrapped bytes: those that are eight more.
+fn within(wrapped: usize) -> u64 {
+    match wrapped {
+        ..=24 => 16,
+        ..=32 => 24,
+        _ => 32,
+    }
+}
+
+/// Whether fresh keys of the sizes that there may be in what was to be unwrapped go through.
+fn takes_all_sizes(conn: &Conn<'_>, doing: Doing<'_>) -> bool {
+    let works = |tried: Tried| tried.is_ok();
+    match doing {
+        Doing::Unwrap(how @ Wrapping::RsaOaep(_), key, _) => {
+            [16, 24, 32].into_iter().all(|bytes| works(control_unwrap_rsa(conn, how, key, bytes)))
+        }
+        Doing::Unwrap(how, _, wrapped) => works(control_unwrap(conn, how, within(wrapped))),
+        _ => true,
     }
 }
 
@@ -156,8 +201,8 @@ fn control(conn: &Conn<'_>, doing: Doing<'_>) -> Control {
         Doing::Open => control_open(conn),
         Doing::Cbc => control_cbc(conn),
         Doing::Oaep(digest, key) => control_oaep(conn, digest, key),
-        Doing::Unwrap(how @ Wrapping::RsaOaep(_), key) => control_unwrap_rsa(conn, how, key),
-        Doing::Unwrap(how, _) => control_unwrap(conn, how),
+        Doing::Unwrap(how @ Wrapping::RsaOaep(_), key, _) => control_unwrap_rsa(conn, how, key, 32),
+        Doing::Unwrap(how, _, wrapped) => control_unwrap(conn, how, within(wrapped)),
     };
     match tried {
         Ok(Some(Failure::Rv { rv, .. })) => Control::Tells(rv),
@@ -178,13 +223,31 @@ fn control(conn: &Conn<'_>, doing: Doing<'_>) -> Control {
 /// How a wrong input failed after a right one went through. None where the wrong one went through as well.
 type Tried = Result<Option<Failure>, Failure>;
 
+/// Anybody who may send ciphertexts makes trials, so key and ciphertext are made once a link: a trial is two calls. Whether they
+/// open is asked each time.
 fn control_open(conn: &Conn<'_>) -> Tried {
+    let kept = lock(&conn.link.learned.sample).clone();
+    if let Some(sample) = kept {
+        match tried(conn, &sample) {
+            // The token forgot the object: another is made.
+            Err(Failure::Rv { rv, .. }) if rv::row_of(rv).means == Means::NotFound => {}
+            tried => return tried,
+        }
+    }
     let key = Trial::generate(conn, false)?;
     // A token may fill the iv in.
     let mut iv = [7; 12];
     let sealed = gcm_seal(conn, key.1, &mut iv, b"a trial", b"of this")?;
-    drop(gcm_open(conn, key.1, &iv, &sealed, b"of this")?);
-    Ok(gcm_open(conn, key.1, &iv, &sealed, b"of that").err())
+    let sample = Sample { key: key.1, iv, sealed };
+    let tried = tried(conn, &sample)?;
+    *lock(&conn.link.learned.sample) = Some(sample);
+    key.keep();
+    Ok(tried)
+}
+
+fn tried(conn: &Conn<'_>, sample: &Sample) -> Tried {
+    drop(gcm_open(conn, sample.key, &sample.iv, &sample.sealed, b"of this")?);
+    Ok(gcm_open(conn, sample.key, &sample.iv, &sample.sealed, b"of that").err())
 }
 
 fn control_cbc(conn: &Conn<'_>) -> Tried {
@@ -218,17 +281,17 @@ fn control_oaep(conn: &Conn<'_>, digest: Digest, key: &Known) -> Tried {
     Ok(raw.decrypt(session, &oaep(digest), key.handle, &nonsense(len)).err())
 }
 
-fn control_unwrap_rsa(conn: &Conn<'_>, how: Wrapping, key: &Known) -> Tried {
+fn control_unwrap_rsa(conn: &Conn<'_>, how: Wrapping, key: &Known, bytes: u64) -> Tried {
     let (public, len) = public_of(conn, key)?;
-    let what = Trial::generate(conn, true)?;
+    let what = Trial::generate_of(conn, true, bytes)?;
     let (mechanism, number) = wrapping(how);
     let (raw, session) = conn.raw()?;
     let wrapped = raw.wrap(session, (&mechanism, number), public.1, what.1, 512)?;
     unwrap_both(conn, how, key.handle, &wrapped, &nonsense(len))
 }
 
-fn control_unwrap(conn: &Conn<'_>, how: Wrapping) -> Tried {
-    let (by, what) = (Trial::generate(conn, false)?, Trial::generate(conn, true)?);
+fn control_unwrap(conn: &Conn<'_>, how: Wrapping, bytes: u64) -> Tried {
+    let (by, what) = (Trial::generate(conn, false)?, Trial::generate_of(conn, true, bytes)?);
     let (mechanism, number) = wrapping(how);
     let (raw, session) = conn.raw()?;
     let wrapped = raw.wrap(session, (&mechanism, number), by.1, what.1, 512)?;

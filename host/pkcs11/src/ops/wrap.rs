@@ -96,7 +96,9 @@ fn unwrap_by(conn: &Conn<'_>, by: &Known, recipe: &Recipe) -> Result<Handle, Fai
     let attributes = template::key(&recipe.template, &conn.inner.config.label_prefix);
     let (raw, session) = conn.raw()?;
     let unwrapped = raw.unwrap(session, (&mechanism, number), by.handle, &recipe.wrapped, &attributes);
-    unwrapped.map_err(|failure| refused(conn, Doing::Unwrap(recipe.how, by), unsupported_hash(recipe.how, failure)))
+    unwrapped.map_err(|failure| {
+        refused(conn, Doing::Unwrap(recipe.how, by, recipe.wrapped.len()), unsupported_hash(recipe.how, failure))
+    })
 }
 
 /// What a recipe makes, beyond all links: the same for the same wrapping key, bytes, way and template.

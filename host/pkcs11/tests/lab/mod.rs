@@ -216,7 +216,7 @@ pub fn open(key: &Key, sealed: &Sealed) -> Result<Vec<u8>, Error> {
 }
 
 /// Waits until something holds, for at most ten seconds.
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < end, "not in ten seconds: {what}");

@@ -185,7 +185,9 @@ pub(crate) fn backend_error(error: c::Error, backend: &str) -> Checked<BackendEr
         }),
         c::Error::Unsupported(detail) => BackendError::Unsupported(text(detail)?),
         c::Error::Busy(after) => BackendError::Busy(after.map(|ms| Duration::from_millis(ms.into()))),
-        c::Error::Unavailable(detail) => BackendError::Unavailable { backend, detail: text(detail)? },
+        c::Error::Unavailable(detail) => {
+            BackendError::Unavailable { backend, detail: text(detail)?, retry_after: None }
+        }
         c::Error::Internal(detail) => BackendError::Internal { backend, detail: text(detail)? },
     })
 }

@@ -97,7 +97,12 @@ impl Interface<'_> {
                 };
                 Ok((match pending.await {
                     Ok(answer) => Ok(finish(store.data_mut(), answer)?),
-                    Err(error) => Err(error.into()),
+                    Err(error) => {
+                        if let keygate_pkcs11::Error::Unavailable { retry_after, .. } = &error {
+                            store.data_mut().come_again = *retry_after;
+                        }
+                        Err(error.into())
+                    }
                 },))
             })
         })
@@ -241,6 +246,9 @@ fn link_wrapping(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
         },
         new_key,
     )?;
+    interface
+        .0
+        .func_wrap("[method]key.forget-unwrapped", |mut store, params| Ok((forget(store.data_mut(), params)?,)))?;
     interface.asks(
         "[method]key.wrap-to",
         |state, (key, digest, recipient): (Resource<Key>, wit::Digest, Vec<u8>)| {
@@ -257,6 +265,16 @@ fn link_wrapping(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
         |state, (key,): (Resource<Key>,)| Ok(Ok(state.handles.get(&key)?.public_key(by(state)))),
         |_, public| Ok(public),
     )
+}
+
+type Unwrapping = (Resource<Key>, wit::Wrapping, Vec<u8>, wit::KeyTemplate);
+
+/// Nothing that the token is asked: what the door keeps of it is let go.
+fn forget(state: &mut State, (key, how, wrapped, template): Unwrapping) -> wasmtime::Result<Answer<()>> {
+    super::only_at_work(state, "[method]key.forget-unwrapped")?;
+    let key = state.handles.get(&key)?;
+    let parts = how.try_into().and_then(|how| Ok((how, template.try_into()?)));
+    Ok(parts.map(|(how, template)| key.forget_unwrapped(how, wrapped, &template)))
 }
 
 /// By when a call must be answered.

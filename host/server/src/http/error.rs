@@ -95,14 +95,17 @@ pub(super) fn respond(error: &Error, action: Option<Action>) -> Response {
         Error::Busy { retry_after } | Error::TooManyRequests { retry_after } => {
             answer.with(RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)))
         }
-        Error::Unavailable { .. } => answer.with(RETRY_AFTER, HeaderValue::from(1)),
+        Error::Unavailable { retry_after, .. } => {
+            let after = retry_after.unwrap_or(Duration::from_secs(1));
+            answer.with(RETRY_AFTER, HeaderValue::from(whole_seconds(after)))
+        }
         _ => answer,
     }
     .into_response()
 }
 
 /// Rounded up, and at least one: who comes a moment too early has come in vain.
-fn whole_seconds(duration: Duration) -> u64 {
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     let begun = u64::from(duration.subsec_nanos() > 0);
     duration.as_secs().saturating_add(begun).max(1)
 }
@@ -241,5 +244,31 @@ fn tell_the_operator(error: &Error) {
         }
         Error::Unfinished => tracing::warn!(%error, "request answered before its end"),
         Error::Internal(_) | Error::Unrecorded(_) => tracing::error!(%error, "request failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keygate_core::backend::BackendError;
+
+    use super::*;
+
+    #[test]
+    fn who_is_refused_is_told_when_to_come_again_as_far_as_it_is_known() {
+        let away = |retry_after| {
+            let detail = "the token is given a rest".to_owned();
+            Error::from(BackendError::Unavailable { backend: "hsm".to_owned(), detail, retry_after })
+        };
+        for (error, seconds) in [
+            (away(None), "1"),
+            (away(Some(Duration::from_millis(10))), "1"),
+            (away(Some(Duration::from_millis(7_001))), "8"),
+            (away(Some(Duration::from_secs(30))), "30"),
+            (Error::from(BackendError::Busy(Some(Duration::from_millis(1_500)))), "2"),
+        ] {
+            let answer = respond(&error, None);
+            assert_eq!(answer.status(), 503, "{error:?}");
+            assert_eq!(answer.headers()[RETRY_AFTER], seconds, "{error:?}");
+        }
     }
 }

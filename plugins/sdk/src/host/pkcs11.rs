@@ -163,6 +163,14 @@ impl Key {
         self.0.unwrap_key(how, wrapped, template).map(Self)
     }
 
+    /// Lets go of what the host keeps of such an unwrapping: for keys that are destroyed. Asks the token nothing.
+    ///
+    /// # Errors
+    /// `invalid-input` for a template that is none.
+    pub fn forget_unwrapped(&self, how: &Wrapping, wrapped: &[u8], template: &KeyTemplate) -> Result<()> {
+        self.0.forget_unwrapped(how, wrapped, template)
+    }
+
     /// Wraps this key to an RSA public key (SubjectPublicKeyInfo, DER). Takes the grant `pkcs11-transport`.
     ///
     /// # Errors

@@ -75,6 +75,10 @@ impl Key {
         match *self {}
     }
 
+    pub(crate) fn forget_unwrapped(&self, _: &Wrapping, _: &[u8], _: &KeyTemplate) -> Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn wrap_to(&self, _: Digest, _: &[u8]) -> Result<Vec<u8>> {
         match *self {}
     }

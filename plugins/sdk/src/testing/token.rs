@@ -83,6 +83,7 @@ struct Soft {
     calls: Vec<&'static str>,
     primes: Option<Vec<u8>>,
     grants_transport: bool,
+    forgotten: Vec<Vec<u8>>,
 }
 
 thread_local! {
@@ -174,6 +175,11 @@ impl Control {
     /// Whether `wrap-to` is granted; at first it is not.
     pub fn grant_transport(&self, granted: bool) {
         self.soft().grants_transport = granted;
+    }
+
+    /// The wrapped bytes of all that was to be forgotten.
+    pub fn forgotten(&self) -> Vec<Vec<u8>> {
+        self.soft().forgotten.clone()
     }
 
     /// The functions that were called since the last time, oldest first.

@@ -45,5 +45,5 @@ fn format_1_of_an_object_stays_what_it_is() {
     let id = "4b4731010101201111111111114111811111111111111122222222222242228222222222222222\
               33333333333343338333333333333333";
     assert_eq!(key.reference, unhex(&format!("c1{id}")));
-    assert_eq!(token.persistent()[0].id, Some(unhex(id)));
+    assert_eq!(kept(&token)[0].id, Some(unhex(id)));
 }

@@ -42,8 +42,8 @@ fn a_wrap_takes_one_call_on_the_data_and_no_search_more_than_it_must() {
 fn what_is_in_the_token_cannot_leave_it() {
     let (backend, token) = keeping("token");
     root(&backend, 32);
-    let objects = token.persistent();
-    assert_eq!(objects.len(), 1, "no wrapping keys until something is sealed");
+    let objects = kept(&token);
+    assert_eq!((objects.len(), token.objects().len()), (1, 2), "and the sealing key, by which the token is known");
     assert!(objects.iter().all(|object| !object.exportable && object.local));
     assert_eq!(objects[0].usage, Usage::ENCRYPT | Usage::DECRYPT);
 
@@ -334,11 +334,11 @@ fn destroying_is_done_also_a_second_time() {
     let (key, other) = (root(&backend, 32), other_root(&backend));
     let moved = Key { identity: other.identity.clone(), ..key.clone() };
     assert_eq!(backend.destroy_key(&call(), &moved), Err(Error::InvalidKeyRef), "another's key is not destroyed");
-    assert_eq!(token.persistent().len(), 2);
+    assert_eq!(kept(&token).len(), 2);
     for _ in 0..2 {
         assert_eq!(backend.destroy_key(&call(), &key), Ok(()));
     }
-    assert_eq!(token.persistent().len(), 1);
+    assert_eq!(kept(&token).len(), 1);
     assert_eq!(backend.wrap(&call(), &key, b"", b""), Err(Error::KeyNotFound));
     backend.wrap(&call(), &other, b"", b"").unwrap();
 
@@ -346,6 +346,21 @@ fn destroying_is_done_also_a_second_time() {
     let key = root(&backend, 32);
     assert_eq!(backend.destroy_key(&call(), &key), Ok(()));
     assert_eq!(token.persistent().len(), 2, "the key-ref was all there was");
+    // The host keeps what it unwrapped: that is let go.
+    assert_eq!(token.forgotten().len(), 1);
+    let other = other_root(&backend);
+    token.take_calls();
+    backend.destroy_key(&call(), &other).unwrap();
+    assert_eq!(token.take_calls(), ["token", "find-key", "open", "find-key", "forget-unwrapped"]);
+    assert_ne!(token.forgotten()[0], token.forgotten()[1]);
+    // A standard key was never unwrapped, and a token that is away has nothing that lives on.
+    backend.destroy_key(&call(), &secret(&backend, b"x")).unwrap();
+    for function in ["token", "find-key", "open"] {
+        token.fail(function, pkcs11::Error::Unavailable("the cable".into()));
+        assert_eq!(backend.destroy_key(&call(), &key), Ok(()), "{function}");
+        token.heal();
+    }
+    assert_eq!(token.forgotten().len(), 2);
     assert_eq!(backend.destroy_key(&call(), &self::key(vec![1, 2, 3])), Err(Error::InvalidKeyRef));
 }
 

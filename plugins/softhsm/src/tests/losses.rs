@@ -14,27 +14,29 @@ fn gone() -> pkcs11::Error {
 fn a_key_whose_making_was_never_answered_is_found_again() {
     let (backend, token) = keeping("token");
     let generate = || backend.generate_key(&call(), &identity(), &spec("AES", 32, KeyKind::Root));
+    mark(&backend);
     token.lose_answer("generate-key", gone());
     assert!(unavailable(generate()).contains("the cable"));
-    assert_eq!(token.persistent().len(), 1, "it was made");
+    assert_eq!(kept(&token).len(), 1, "it was made");
     let key = key(generate().unwrap());
-    assert_eq!(token.persistent().len(), 1, "and is found");
+    assert_eq!(kept(&token).len(), 1, "and is found");
     let wrapped = backend.wrap(&call(), &key, b"text", b"").unwrap();
     assert_eq!(self::key(generate().unwrap()), key, "the same every time");
     assert_eq!(*backend.unwrap(&call(), &key, &wrapped, b"").unwrap(), b"text");
     // An orphan has a name: whoever knows the identity makes its key-ref again, and destroys it.
     backend.destroy_key(&call(), &key).unwrap();
-    assert!(token.persistent().is_empty());
+    assert!(kept(&token).is_empty());
 }
 
 #[test]
 fn an_import_whose_answer_was_lost_is_found_again_if_it_is_the_same() {
     let (backend, token) = keeping("token");
     let import = |byte| backend.import_key(&call(), &identity(), &spec("AES", 32, KeyKind::Root), &[byte; 32]);
+    mark(&backend);
     token.lose_answer("import-key", gone());
     assert!(unavailable(import(7)).contains("the cable"));
     let found = key(import(7).unwrap());
-    assert_eq!(token.persistent().len(), 1);
+    assert_eq!(kept(&token).len(), 1);
     let wrapped = backend.wrap(&call(), &found, b"text", b"").unwrap();
     // Other material under the same identity is no lost answer: nothing is replaced, nothing taken for it.
     assert!(matches!(import(8), Err(Error::Internal(text)) if text.contains("another key")));
@@ -43,7 +45,7 @@ fn an_import_whose_answer_was_lost_is_found_again_if_it_is_the_same() {
     let made = root(&backend, 32);
     assert_ne!(made.reference, found.reference);
     assert_eq!(backend.unwrap(&call(), &made, &wrapped, b""), Err(Error::AuthenticationFailed));
-    assert_eq!(token.persistent().len(), 2);
+    assert_eq!(kept(&token).len(), 2);
 }
 
 #[test]
@@ -51,11 +53,12 @@ fn a_key_pair_whose_making_was_never_answered_is_found_again() {
     let (backend, token) = keeping("token");
     token.set_primes(&super::imports::primes());
     let make = || backend.create_import_key(&call(), &identity(), "RSA-4096");
+    mark(&backend);
     token.lose_answer("generate-key-pair", gone());
     assert!(unavailable(make()).contains("the cable"));
     let (one, two) = (make().unwrap(), make().unwrap());
     assert_eq!((one.private, one.public), (two.private, two.public));
-    assert_eq!(token.persistent().len(), 1);
+    assert_eq!(kept(&token).len(), 1);
 }
 
 #[test]
@@ -93,15 +96,17 @@ fn a_key_that_is_being_made_at_this_moment_is_waited_for() {
     let busy = |answer: Result<Vec<u8>, Error>| assert_eq!(answer, Err(Error::Busy(Some(500))));
     let (backend, token) = keeping("token");
     let root = spec("AES", 32, KeyKind::Root);
+    // The first that is made is the sealing key.
+    token.fail("generate-key", pkcs11::Error::AlreadyExists);
+    busy(backend.generate_key(&call(), &identity(), &root));
+    mark(&backend);
     token.fail("generate-key", pkcs11::Error::AlreadyExists);
     busy(backend.generate_key(&call(), &identity(), &root));
     token.fail("import-key", pkcs11::Error::AlreadyExists);
     busy(backend.import_key(&call(), &identity(), &root, &[7; 32]));
     token.fail("generate-key-pair", pkcs11::Error::AlreadyExists);
     busy(backend.create_import_key(&call(), &identity(), "RSA-4096").map(|pair| pair.private));
-    token.fail("generate-key", pkcs11::Error::AlreadyExists);
-    busy(backend.generate_key(&call(), &identity(), &spec("AES", 32, KeyKind::Standard)));
-    assert!(token.objects().is_empty(), "and nothing is believed in that is not there");
+    assert!(kept(&token).is_empty(), "and nothing is believed in that is not there");
 }
 
 #[test]
@@ -132,6 +137,44 @@ fn an_empty_token_is_unavailable_and_never_a_reason_to_forget() {
         assert!(unavailable(backend.export_key(&call(), &standard)).contains("`keygate/seal/1`"));
         assert!(token.objects().is_empty(), "reading makes no keys");
     }
+}
+
+#[test]
+fn a_key_counts_as_destroyed_only_in_a_token_that_is_known() {
+    let (backend, token) = keeping("token");
+    token.set_primes(&super::imports::primes());
+    let (key, pair) = (root(&backend, 32), backend.create_import_key(&call(), &others()[2], "RSA-4096").unwrap());
+    let pair = Key { identity: others()[2].clone(), reference: pair.private };
+    // The answer is lost: the second time it is gone, and the token is the right one.
+    token.lose_answer("destroy-key", gone());
+    assert!(unavailable(backend.destroy_key(&call(), &key)).contains("the cable"));
+    assert_eq!(backend.destroy_key(&call(), &key), Ok(()));
+    // A version that nothing was sealed under yet is no other token.
+    let next = configured(r#""keep":"token","wrapping_key_version":3"#);
+    assert_eq!(next.destroy_key(&call(), &key), Ok(()));
+    // An empty token, or another's.
+    token.clear();
+    for key in [&key, &pair] {
+        for backend in [&backend, &next] {
+            let text = unavailable(backend.destroy_key(&call(), key));
+            assert!(text.contains("`keygate/seal/") && text.contains("Nothing was destroyed"), "{text}");
+        }
+    }
+    assert!(token.objects().is_empty(), "and it does not become known by that");
+    // Nor is one believed that cannot be asked.
+    mark(&backend);
+    token.fail("find-key", gone());
+    assert!(unavailable(backend.destroy_key(&call(), &key)).contains("the cable"));
+}
+
+#[test]
+fn where_the_plugin_makes_no_keys_of_its_own_nothing_is_kept_in_a_token_without_them() {
+    let (backend, token) = rig(r#""keep":"token","make_wrapping_keys":false"#);
+    let text = unavailable(backend.generate_key(&call(), &identity(), &spec("AES", 32, KeyKind::Root)));
+    assert!(text.contains("`keygate/seal/1`"), "{text}");
+    let text = unavailable(backend.import_key(&call(), &identity(), &spec("AES", 32, KeyKind::Root), &[7; 32]));
+    assert!(text.contains("`keygate/seal/1`"), "{text}");
+    assert!(token.objects().is_empty());
 }
 
 #[test]

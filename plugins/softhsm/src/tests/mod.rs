@@ -2,7 +2,7 @@
 
 use keygate_plugin_sdk::backend::{Backend, Call, Error, Key, KeyIdentity, KeyKind, KeySpec};
 use keygate_plugin_sdk::testing;
-use keygate_plugin_sdk::testing::token::{Control, grant};
+use keygate_plugin_sdk::testing::token::{Control, Object, grant};
 
 use crate::SoftHsm;
 
@@ -38,6 +38,17 @@ fn configured(settings: &str) -> SoftHsm {
 /// One that keeps keys so.
 fn keeping(keep: &str) -> (SoftHsm, Control) {
     rig(&format!(r#""keep":"{keep}""#))
+}
+
+/// What stays in the token, but for the keys of the plugin's own.
+fn kept(token: &Control) -> Vec<Object> {
+    let own = |object: &Object| object.id.as_deref().is_some_and(|id| id.starts_with(b"keygate/"));
+    token.persistent().into_iter().filter(|object| !own(object)).collect()
+}
+
+/// The plugin's sealing key is there already.
+fn mark(backend: &SoftHsm) {
+    backend.hsm().unwrap().mark().unwrap();
 }
 
 fn call() -> Call {

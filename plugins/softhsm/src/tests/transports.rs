@@ -95,5 +95,5 @@ fn a_token_without_the_hash_makes_no_transport_key() {
     token.set_primes(&super::imports::primes());
     token.set_oaep(&[Digest::Sha1]);
     assert!(unavailable(backend.create_transport_key(&call(), &transport_identity())).contains("`transport`"));
-    assert!(token.objects().is_empty());
+    assert!(kept(&token).is_empty());
 }

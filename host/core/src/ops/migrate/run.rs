@@ -368,7 +368,7 @@ impl Pass<'_> {
             Ok(outcome) => Ok(self.told(&key, outcome)),
             Err(Trouble::Away(why, looks)) => {
                 away = Some((why.clone(), looks));
-                Err(Error::Unavailable { what: "migration".to_owned(), detail: why })
+                Err(Error::Unavailable { what: "migration".to_owned(), detail: why, retry_after: None })
             }
             Err(Trouble::Stop(error)) => Err(error),
             Err(Trouble::Overtaken) => Err(StoreError::Conflict.into()),

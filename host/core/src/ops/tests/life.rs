@@ -97,7 +97,11 @@ fn a_backend_that_is_away_is_tried_five_times_in_a_pass_and_the_other_kinds_get_
     let deleted = world.root_key();
     world.delete(&deleted).unwrap();
     world.clock.travel(90 * DAY);
-    world.backend.fail_with(Some(BackendError::Unavailable { backend: "fake".to_owned(), detail: "gone".to_owned() }));
+    world.backend.fail_with(Some(BackendError::Unavailable {
+        backend: "fake".to_owned(),
+        detail: "gone".to_owned(),
+        retry_after: None,
+    }));
     let mut tender = Tender::default();
     let tended = block_on(tender.tend(&world.gateway));
     assert_eq!((tended.done, tended.failed.len()), (1, 6), "five rotations and the purge");

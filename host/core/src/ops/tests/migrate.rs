@@ -230,7 +230,7 @@ fn a_backend_that_is_away_is_waited_for() {
     it.start("fake", "other").unwrap();
     let mut runner = Runner::default();
     assert_eq!(block_on(runner.step(&it.world.gateway, FIRST)), Step::Worked, "the transport key");
-    let away = BackendError::Unavailable { backend: "other".to_owned(), detail: "gone".to_owned() };
+    let away = BackendError::Unavailable { backend: "other".to_owned(), detail: "gone".to_owned(), retry_after: None };
     it.other.fail_with(Some(away));
     let mut waits = Vec::new();
     for _ in 0..12 {

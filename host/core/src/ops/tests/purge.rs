@@ -55,7 +55,8 @@ fn the_audit_log_is_told_of_a_purge_with_its_dates() {
 
 #[test]
 fn a_purge_that_a_backend_stops_can_be_repeated_and_the_key_does_not_come_back_meanwhile() {
-    let unavailable = BackendError::Unavailable { backend: "fake".to_owned(), detail: "gone".to_owned() };
+    let unavailable =
+        BackendError::Unavailable { backend: "fake".to_owned(), detail: "gone".to_owned(), retry_after: None };
     for failure in [unavailable, BackendError::Busy(None)] {
         let world = World::new();
         let key = world.root_key();

@@ -15,7 +15,7 @@ impl From<Error> for wit::Error {
             Error::InvalidInput(what) => Self::InvalidInput(what),
             Error::Unsupported(what) => Self::Unsupported(what),
             Error::Busy { retry_after } => Self::Busy(retry_after.map(milliseconds)),
-            // The contract has no room for when to come again; the token's health has.
+            // The contract has no room for when to come again; the host keeps it beside.
             Error::Unavailable { detail, retry_after: _ } => Self::Unavailable(detail),
             Error::Rejected(Rejection { function, rv, name, mend: _ }) => {
                 Self::Rejected(wit::Rejection { function: function.into_owned(), rv, name: name.to_owned() })

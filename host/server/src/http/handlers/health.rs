@@ -8,11 +8,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use keygate_core::clock::Timestamp;
-use keygate_pkcs11::{BreakerState, Health};
+use keygate_pkcs11::{BreakerState, Counts, Health};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::http::error::whole_seconds;
 use crate::problem::Problem;
 use crate::readiness::{Part, Ready};
 use crate::reload::{Refusal, Report};
@@ -85,6 +86,52 @@ struct TokenBody<'a> {
     breaker: &'static str,
     /// Since when the breaker stands so.
     since: String,
+    /// In how many seconds the next call may go through, where the breaker is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    /// Threads that serve calls, and threads that hang inside the token's module.
+    workers: usize,
+    written_off: usize,
+    /// Calls that wait.
+    queued: usize,
+    counts: TokenCounts,
+}
+
+/// What happened on a token since the gateway was started. All only go up.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenCounts")]
+struct TokenCounts {
+    /// Calls that it served.
+    calls: u64,
+    /// Of those, calls that it or its module failed.
+    failures: u64,
+    /// Calls that got no session in time.
+    busy: u64,
+    /// Calls that missed their deadline inside the module.
+    late: u64,
+    /// Calls refused because the breaker was not closed.
+    refused: u64,
+    /// Times that the breaker opened.
+    opened: u64,
+    /// Logins.
+    links: u64,
+    /// Threads that were written off because they hung.
+    written_off: u64,
+}
+
+impl From<&Counts> for TokenCounts {
+    fn from(counts: &Counts) -> Self {
+        Self {
+            calls: counts.calls,
+            failures: counts.failures,
+            busy: counts.busy,
+            late: counts.late,
+            refused: counts.refused,
+            opened: counts.opened,
+            links: counts.links,
+            written_off: counts.written_off,
+        }
+    }
 }
 
 impl<'a> From<&'a Health> for TokenBody<'a> {
@@ -98,6 +145,11 @@ impl<'a> From<&'a Health> for TokenBody<'a> {
                 BreakerState::HalfOpen => "half-open",
             },
             since: health.since.to_rfc3339(),
+            retry_after: health.retry_after.map(whole_seconds),
+            workers: health.workers,
+            written_off: health.written_off,
+            queued: health.queued,
+            counts: (&health.counts).into(),
         }
     }
 }

@@ -176,6 +176,14 @@ impl Key {
         self.control.key(number)
     }
 
+    /// Here no object outlives its handle: what is asked for is noted.
+    pub(crate) fn forget_unwrapped(&self, _: &Wrapping, wrapped: &[u8], _: &KeyTemplate) -> Result<()> {
+        self.control.call("forget-unwrapped", |soft| {
+            soft.forgotten.push(wrapped.to_vec());
+            Ok(())
+        })
+    }
+
     pub(crate) fn wrap_to(&self, digest: Digest, recipient: &[u8]) -> Result<Vec<u8>> {
         self.control.call("wrap-to", |soft| {
             if !soft.grants_transport {
