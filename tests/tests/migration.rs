@@ -1,339 +1,210 @@
 //! Keys on their way from one backend to another, in a gateway that is in use and is killed again and again.
 //!
-//! The small run is a part of the suite. The large one is
-//! `cargo nextest run -p keygate-tests --test migration --run-ignored only --no-capture`: 10,000 keys each way and 50 kills each way; it
-//! takes `KEYGATE_TEST_KEYS` and `KEYGATE_TEST_KILLS`.
+//! The small runs are a part of the suite. The large ones are
+//! `cargo nextest run -p keygate-tests --test migration --run-ignored only --no-capture`: 10,000 keys each way and 50 kills each way between
+//! two software backends, and into a token and back; they take `KEYGATE_TEST_KEYS` and `KEYGATE_TEST_KILLS`.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+mod migrating;
+
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use keygate_tests::Gateway;
-use keygate_tests::configured::{INSTANCE, component, new_api_key};
-use keygate_tests::gateway::{Client, Reply, create_body, program, reply};
+use keygate_tests::configured::INSTANCE;
+use keygate_tests::gateway::{Client, create_body, program};
+use migrating::{Kept, LABEL, Place, Users, all_open, attempt, make, migrations};
 use serde_json::{Value, json};
-
-/// How many requests are in work at a time while keys are made.
-const WIDTH: usize = 8;
-
-/// How many clients wrap and unwrap while keys move.
-const USERS: usize = 3;
 
 /// How long a migration may take, for each thousand keys and each kill.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A place for a gateway with two software backends that have nothing in common.
-struct Place {
-    directory: tempfile::TempDir,
-    api_key: String,
-    hash: String,
+/// How often is looked how far it has come.
+const LOOK: Duration = Duration::from_millis(4);
+
+/// How the gateway is killed on the way.
+#[derive(Clone, Copy)]
+struct Kills {
+    /// How often.
+    number: usize,
+    /// Over how many passes: the first moves, the second destroys.
+    passes: u64,
 }
 
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        for (name, byte) in [("kek-one", 0x4B_u8), ("kek-two", 0x77)] {
-            let file = directory.path().join(name);
-            fs::write(&file, keygate_core::encoding::encode(&[byte; 32])).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+/// How far a migration has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    pass: u64,
+    seen: u64,
+    keys: u64,
+}
+
+impl Progress {
+    fn of(migration: &Value) -> Self {
+        let count = |name: &str| migration["counts"][name].as_u64().unwrap();
+        Self { pass: migration["pass"].as_u64().unwrap(), seen: count("seen"), keys: count("keys") }
+    }
+
+    /// Keys come past, over all passes.
+    fn total(self) -> u64 {
+        (self.pass - 1) * self.keys + self.seen
+    }
+
+    /// Whether some keys of a pass are done and some are not.
+    fn is_midway(self) -> bool {
+        0 < self.seen && self.seen < self.keys
+    }
+}
+
+/// Looks again and again, until a migration has come past so many keys, or has ended.
+async fn until(client: &Client, id: &str, total: u64, limit: Instant) -> Option<Progress> {
+    loop {
+        let found = migrations(client, "GET", &format!("/{id}?limit=1"), None).await;
+        assert_eq!(found.status, 200, "{found:?}");
+        if found.body["state"] != "running" {
+            assert_eq!(found.body["state"], "done", "{found:?}");
+            return None;
         }
-        let (api_key, hash) = new_api_key();
-        Self { directory, api_key, hash }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// A configuration with these backends, of which the instance makes new keys on `bound`.
-    fn write(&self, backends: &[&str], transport: &str, bound: &str) -> PathBuf {
-        let hash = &self.hash;
-        let mut text = format!(
-            r#"
-[server]
-listen = "127.0.0.1:0"
-request_deadline = "5s"
-
-[store]
-path = "keygate.redb"
-
-[audit]
-file = "audit.jsonl"
-
-[runtime]
-cache_dir = "compiled"
-
-[limits]
-migration_grace = "1s"
-import_keys_ready = 0
-
-[iam]
-account = "acme"
-
-[[iam.identities]]
-id = "IBMid-ann"
-api_key_hashes = ["{hash}"]
-roles = [{{ roles = ["Manager"], instance = "{INSTANCE}" }}, {{ roles = ["Administrator"] }}]
-
-[[instances]]
-id = "{INSTANCE}"
-name = "first"
-region = "us-south"
-account = "acme"
-backend = "{bound}"
-
-[policy]
-chain = ["access"]
-
-[[plugins]]
-name = "access"
-file = "{access}"
-sha256_file = "{access}.sha256"
-world = "policy-rule"
-grants = {{ log = true }}
-"#,
-            access = component("access.wasm").display(),
-        );
-        for name in backends {
-            let file = component("aes-gcm.wasm");
-            write!(
-                text,
-                r#"
-[[secrets]]
-name = "kek-{name}"
-[[secrets.versions]]
-version = 1
-file = "kek-{name}"
-
-[[plugins]]
-name = "aes-{name}"
-file = "{file}"
-sha256_file = "{file}.sha256"
-world = "software-backend"
-grants = {{ log = true, random = true, secrets = ["kek-{name}"] }}
-settings = {{ kek = "kek-{name}", transport = "{transport}" }}
-
-[[backends]]
-name = "{name}"
-plugin = "aes-{name}"
-"#,
-                file = file.display()
-            )
-            .unwrap();
+        let progress = Progress::of(&found.body);
+        if progress.total() >= total {
+            return Some(progress);
         }
-        let file = self.path().join("plugins.toml");
-        fs::write(&file, text).unwrap();
-        file
+        assert!(Instant::now() < limit, "it has no end: {found:?}");
+        tokio::time::sleep(LOOK).await;
     }
 }
 
-/// A key, and what was wrapped under it.
-struct Kept {
-    id: String,
-    /// Ciphertexts with their plaintexts.
-    wrapped: Vec<(Value, Value)>,
-}
-
-async fn wrap(client: &Client, id: &str) -> Option<(Value, Value)> {
-    let answer = attempt(client, &format!("/keys/{id}/actions/wrap"), json!({})).await?;
-    Some((answer["ciphertext"].clone(), answer["plaintext"].clone()))
-}
-
-/// Opens a ciphertext, and says whether an answer came.
-async fn opens(client: &Client, id: &str, (ciphertext, plaintext): &(Value, Value)) -> bool {
-    let body = json!({ "ciphertext": ciphertext });
-    let Some(answer) = attempt(client, &format!("/keys/{id}/actions/unwrap"), body).await else { return false };
-    assert_eq!(answer["plaintext"], *plaintext, "key {id} opens {ciphertext} as something else");
-    true
-}
-
-/// The body of an answer, which must be good; `None` where the gateway was killed before it came, or says that it has too
-/// much to do.
-async fn attempt(client: &Client, path: &str, body: Value) -> Option<Value> {
-    let response = client.request("POST", path).body(body.to_string()).send().await.ok()?;
-    let status = response.status();
-    let text = response.text().await.ok()?;
-    if matches!(status.as_u16(), 503 | 504) {
-        return None;
-    }
-    assert_eq!(status, 200, "{path}: {text}");
-    serde_json::from_str(&text).ok()
-}
-
-/// Makes so many root keys, each with one ciphertext; every tenth is rotated and has another.
-async fn make(client: &Client, keys: usize) -> Vec<Kept> {
-    let made = Arc::new(Mutex::new(Vec::new()));
-    let next = Arc::new(AtomicU64::new(0));
-    let mut work = tokio::task::JoinSet::new();
-    for _ in 0..WIDTH {
-        let (client, made, next) = (client.clone(), Arc::clone(&made), Arc::clone(&next));
-        work.spawn(async move {
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= keys as u64 {
-                    return;
-                }
-                let id = client.create_root_key(&format!("key-{n}")).await;
-                let mut wrapped = vec![wrap(&client, &id).await.unwrap()];
-                if n % 10 == 0 {
-                    let rotated = client.send("POST", &format!("/keys/{id}/actions/rotate"), Some(json!({}))).await;
-                    assert_eq!(rotated.status, 204, "{rotated:?}");
-                    wrapped.push(wrap(&client, &id).await.unwrap());
-                }
-                made.lock().unwrap().push(Kept { id, wrapped });
-            }
-        });
-    }
-    work.join_all().await;
-    Arc::into_inner(made).unwrap().into_inner().unwrap()
-}
-
-async fn migrations(client: &Client, method: &str, more: &str, body: Option<Value>) -> Reply {
-    let url = format!("{}/keygate/v1/instances/{INSTANCE}/migrations{more}", client.url);
-    let request = client.http.request(method.parse().unwrap(), url).bearer_auth(&client.token);
-    reply(match body {
-        Some(body) => request.body(body.to_string()),
-        None => request,
-    })
-    .await
-}
-
-/// Clients that wrap and unwrap, whatever becomes of the gateway. What was wrapped is kept.
-struct Users {
-    client: Arc<RwLock<Client>>,
-    over: Arc<AtomicBool>,
-    calls: Arc<AtomicU64>,
-    work: tokio::task::JoinSet<Vec<(String, (Value, Value))>>,
-}
-
-impl Users {
-    fn begin(client: &Client, keys: &[Kept]) -> Self {
-        let client = Arc::new(RwLock::new(client.clone()));
-        let (over, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let ids: Arc<Vec<(String, (Value, Value))>> =
-            Arc::new(keys.iter().map(|key| (key.id.clone(), key.wrapped[0].clone())).collect());
-        let mut work = tokio::task::JoinSet::new();
-        for n in 0..USERS {
-            let (client, over, calls) = (Arc::clone(&client), Arc::clone(&over), Arc::clone(&calls));
-            let ids = Arc::clone(&ids);
-            work.spawn(async move {
-                let mut kept = Vec::new();
-                let mut at = n * 7919;
-                while !over.load(Ordering::Relaxed) {
-                    at += 104_729;
-                    let (id, old) = &ids[at % ids.len()];
-                    let now = client.read().unwrap().clone();
-                    let answered = opens(&now, id, old).await;
-                    if let Some(wrapped) = wrap(&now, id).await {
-                        opens(&now, id, &wrapped).await;
-                        kept.push((id.clone(), wrapped));
-                    }
-                    if answered {
-                        calls.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                }
-                kept
-            });
-        }
-        Self { client, over, calls, work }
-    }
-
-    fn meet(&self, client: &Client) {
-        *self.client.write().unwrap() = client.clone();
-    }
-
-    async fn end(self) -> Vec<(String, (Value, Value))> {
-        self.over.store(true, Ordering::Relaxed);
-        self.work.join_all().await.concat()
-    }
-}
-
-/// All that was ever wrapped opens.
-async fn all_open(client: &Client, keys: &[Kept]) {
-    for key in keys {
-        for wrapped in &key.wrapped {
-            let mut tries = 0;
-            while !opens(client, &key.id, wrapped).await {
-                tries += 1;
-                assert!(tries < 5, "no answer about key {}", key.id);
-            }
-        }
-    }
+/// A move of keys from one backend to the other.
+#[derive(Clone, Copy)]
+struct Way {
+    from: &'static str,
+    to: &'static str,
+    kills: Kills,
+    /// Whether the backend that was left is of no use afterwards.
+    leaves_nothing: bool,
 }
 
 /// Moves the keys from one backend to the other, in a gateway that is killed so often; returns the last word on it.
-async fn move_keys(place: &Place, keys: &mut [Kept], from: &str, to: &str, kills: usize) -> Value {
-    let config = place.write(&["one", "two"], "sha256", to);
-    let mut gateway = Gateway::start_configured(&config).await;
+async fn move_keys(place: &Place, kept: &mut [Kept], way: Way) -> Value {
+    let Way { from, to, kills, leaves_nothing } = way;
+    let config = place.write(&["one", "two"], "sha1", to);
+    let mut gateway = place.start(&config).await;
     let mut client = gateway.client_with(&place.api_key, 0).await;
     let begun = migrations(&client, "POST", "", Some(json!({"from": from, "to": to}))).await;
     assert_eq!(begun.status, 202, "{begun:?}");
     let id = begun.body["id"].as_str().unwrap().to_owned();
-    let users = Users::begin(&client, keys);
+    let users = Users::begin(&client, kept);
     let began = Instant::now();
-    let limit = PATIENCE * u32::try_from(keys.len() / 1000 + kills / 10 + 1).unwrap();
-    let (mut killed, mut state) = (0, Value::Null);
+    let limit = began + PATIENCE * u32::try_from(kept.len() / 1000 + kills.number / 10 + 1).unwrap();
+    let mut killed_at = Vec::new();
     // A sequence that looks like chance, and is the same in every run.
     let mut chance = 0x2545_F491_4F6C_DD1D_u64;
-    while state != "done" {
-        assert!(began.elapsed() < limit, "it has no end: {state:?}");
-        if killed < kills {
-            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            tokio::time::sleep(Duration::from_millis(20 + (chance >> 33) % 700)).await;
-            gateway.kill().await;
-            killed += 1;
-            gateway = Gateway::start_configured(&config).await;
-            client = gateway.client_with(&place.api_key, 0).await;
-            users.meet(&client);
-        } else {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        let found = migrations(&client, "GET", &format!("/{id}"), None).await;
-        assert_eq!(found.status, 200, "{found:?}");
-        state = found.body["state"].clone();
+    for kill in 1..=kills.number as u64 {
+        let total = kill * kills.passes * kept.len() as u64 / (kills.number as u64 + 1);
+        let Some(progress) = until(&client, &id, total.max(1), limit).await else { break };
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Anywhere in the work on the next few keys.
+        tokio::time::sleep(Duration::from_micros((chance >> 33) % 40_000)).await;
+        gateway.kill().await;
+        killed_at.push(progress);
+        gateway = place.start(&config).await;
+        client = gateway.client_with(&place.api_key, 0).await;
+        users.meet(&client);
     }
+    until(&client, &id, u64::MAX, limit).await;
     let took = began.elapsed();
     let calls = users.calls.load(Ordering::Relaxed);
     for (id, wrapped) in users.end().await {
-        keys.iter_mut().find(|key| key.id == id).unwrap().wrapped.push(wrapped);
+        kept.iter_mut().find(|key| key.id == id).unwrap().wrapped.push(wrapped);
     }
     let found = migrations(&client, "GET", &format!("/{id}"), None).await.body;
-    let ciphertexts: usize = keys.iter().map(|key| key.wrapped.len()).sum();
+    let ciphertexts: usize = kept.iter().map(|key| key.wrapped.len()).sum();
+    let midway = killed_at.iter().filter(|progress| progress.is_midway()).count();
+    let later = killed_at.iter().filter(|progress| progress.pass > 1).count();
     println!(
-        "{} keys from {from} to {to}, {killed} kills: {took:.1?}, {calls} rounds of use meanwhile, {ciphertexts} ciphertexts; \
-         {}",
-        keys.len(),
+        "{} keys from {from} to {to}: {took:.1?}, {} kills, {midway} of them midway, {later} of them after the first pass, {calls} \
+         rounds of use meanwhile, {ciphertexts} ciphertexts; {}",
+        kept.len(),
+        killed_at.len(),
         found["counts"]
     );
-    all_open(&client, keys).await;
+    assert!(midway * 5 >= kills.number * 4, "most kills are to meet keys on their way: {killed_at:?}");
+    assert!(kills.passes == 1 || later > 0, "none met the second pass: {killed_at:?}");
+    all_open(&client, kept).await;
     gateway.stop().await;
-    // Nothing is needed of the backend that was left: without it, all of it opens still.
-    let gateway = Gateway::start_configured(&place.write(&[to], "off", to)).await;
-    all_open(&gateway.client_with(&place.api_key, 0).await, keys).await;
-    gateway.stop().await;
+    if leaves_nothing {
+        // Without the backend that was left, all of it opens still.
+        let gateway = place.start(&place.write(&[to], "off", to)).await;
+        all_open(&gateway.client_with(&place.api_key, 0).await, kept).await;
+        gateway.stop().await;
+    }
     found
 }
 
-async fn there_and_back(keys: usize, kills: usize, ways: &[(&str, &str)]) {
-    let place = Place::new();
-    let gateway = Gateway::start_configured(&place.write(&["one", "two"], "sha256", "one")).await;
-    let client = gateway.client_with(&place.api_key, 0).await;
-    let mut kept = make(&client, keys).await;
+/// Makes keys on `one`.
+async fn make_on_one(place: &Place, keys: usize) -> Vec<Kept> {
+    let gateway = place.start(&place.write(&["one", "two"], "sha1", "one")).await;
+    let kept = make(&gateway.client_with(&place.api_key, 0).await, keys).await;
     gateway.stop().await;
-    let versions = keys + keys.div_ceil(10);
-    for (from, to) in ways {
-        let found = move_keys(&place, &mut kept, from, to, kills).await;
-        assert_eq!(found["staysTotal"], 0, "{found}");
-        assert_eq!(found["counts"]["moved"], versions, "each version is counted once: {found}");
-        assert_eq!(found["counts"]["destroyed"], versions, "{found}");
+    kept
+}
+
+/// How many versions so many keys have, as they were made.
+fn versions_of(keys: usize) -> usize {
+    keys + keys.div_ceil(10)
+}
+
+/// How many objects there are of versions of root keys: so their ids begin.
+fn root_keys(place: &Place) -> usize {
+    let listed = place.hsm.as_ref().unwrap().list(LABEL);
+    listed.lines().filter(|line| line.contains("ID:") && line.contains("4b473101")).count()
+}
+
+fn all_moved(found: &Value, versions: usize) {
+    assert_eq!(found["staysTotal"], 0, "{found}");
+    assert_eq!(found["counts"]["moved"], versions, "each version is counted once: {found}");
+    assert_eq!(found["counts"]["destroyed"], versions, "and counted where it is forgotten: {found}");
+}
+
+async fn there_and_back(keys: usize, kills: usize, ways: &[(&'static str, &'static str)]) {
+    let place = Place::new();
+    let mut kept = make_on_one(&place, keys).await;
+    for (from, to) in ways.iter().copied() {
+        let way = Way { from, to, kills: Kills { number: kills, passes: 2 }, leaves_nothing: true };
+        all_moved(&move_keys(&place, &mut kept, way).await, versions_of(keys));
     }
+}
+
+/// Into a token, where each key is an object that really goes when it is destroyed; and back, where new versions are made
+/// because no key leaves the token.
+async fn into_a_token_and_back(keys: usize, kills: usize) {
+    let place = Place::with_token();
+    let mut kept = make_on_one(&place, keys).await;
+    let kills = Kills { number: kills, passes: 2 };
+    let way = Way { from: "one", to: "two", kills, leaves_nothing: true };
+    all_moved(&move_keys(&place, &mut kept, way).await, versions_of(keys));
+    let objects = || root_keys(&place);
+    assert_eq!(objects(), versions_of(keys), "one for each version, however often it was begun");
+    // What stays is known to the second pass, which goes by it in no time.
+    let way = Way { from: "two", to: "one", kills: Kills { passes: 1, ..kills }, leaves_nothing: false };
+    let found = move_keys(&place, &mut kept, way).await;
+    assert_eq!((&found["counts"]["moved"], &found["staysTotal"]), (&json!(0), &json!(keys)), "{found}");
+    assert_eq!((&found["counts"]["stayed"], objects()), (&json!(versions_of(keys)), versions_of(keys)), "{found}");
+    let gateway = place.start(&place.write(&["one", "two"], "sha1", "one")).await;
+    let client = gateway.client_with(&place.api_key, 0).await;
+    for key in &kept {
+        let listed = client.send("GET", &format!("/keys/{}/versions?totalCount=true", key.id), None).await;
+        let had = key.made;
+        assert_eq!(
+            listed.body["metadata"]["totalCount"],
+            had + 1,
+            "it gets one version more, no second one: {listed:?}"
+        );
+    }
+    gateway.stop().await;
+}
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -342,18 +213,29 @@ async fn keys_move_through_kills_and_every_ciphertext_opens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_move_into_a_token_through_kills_and_get_new_versions_on_the_way_back() {
+    into_a_token_and_back(60, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes many minutes"]
 async fn ten_thousand_keys_each_way_through_fifty_kills() {
-    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (keys, kills) = (number("KEYGATE_TEST_KEYS", 10_000), number("KEYGATE_TEST_KILLS", 50));
     there_and_back(keys, kills, &[("one", "two"), ("two", "one")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes many minutes"]
+async fn many_keys_into_a_token_and_back_through_fifty_kills() {
+    let (keys, kills) = (number("KEYGATE_TEST_KEYS", 1_000), number("KEYGATE_TEST_KILLS", 50));
+    into_a_token_and_back(keys, kills).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_move_is_told_and_the_command_says_so() {
     let place = Place::new();
     let both = ["one", "two"];
-    let gateway = Gateway::start_configured(&place.write(&both, "off", "one")).await;
+    let gateway = place.start(&place.write(&both, "off", "one")).await;
     let client = gateway.client_with(&place.api_key, 0).await;
     let mut kept = make(&client, 3).await;
     let mut body = create_body("imported", false);
@@ -363,7 +245,7 @@ async fn what_cannot_move_is_told_and_the_command_says_so() {
     assert_eq!((unbound.status, unbound.code()), (409, "INSTANCE_NOT_BOUND_ERR"));
     gateway.stop().await;
 
-    let gateway = Gateway::start_configured(&place.write(&both, "off", "two")).await;
+    let gateway = place.start(&place.write(&both, "off", "two")).await;
     let client = gateway.client_with(&place.api_key, 0).await;
     let run = |arguments: &[&str]| {
         let url = gateway.ready.url.clone();

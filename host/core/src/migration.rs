@@ -47,7 +47,9 @@ pub enum Transport {
     None(String),
 }
 
-/// How much of what was done. Each number belongs to the pass and the cursor of the same record.
+/// How much of what was done. Each number belongs to the pass and the cursor of the same record. None counts anything twice.
+/// `renewed` leaves out what a gateway did that died before it could write it down, and `moved` a key that was purged before
+/// that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Keys that there were when the pass began.
@@ -60,7 +62,8 @@ pub struct Counts {
     pub renewed: u64,
     /// Key versions that are to stay where they were.
     pub stayed: u64,
-    /// Key versions whose material was destroyed where it had been.
+    /// Key versions whose material was destroyed where it had been, each counted in the commit in which its record forgets the
+    /// place.
     pub destroyed: u64,
     /// Key versions that this pass leaves for the next one to finish.
     pub pending: u64,
@@ -109,7 +112,7 @@ pub enum StayReason {
     NotTransportable,
     /// The backend that it went to does not open what the other one had wrapped.
     SampleNotOpened,
-    /// The backend that has it does not show it. Nothing was changed.
+    /// The backend that has it does not show it, and no other one does. Nothing was changed.
     MaterialMissing,
     /// A backend failed over it again and again, while it did well otherwise.
     BackendFailed,
@@ -117,17 +120,20 @@ pub enum StayReason {
     Damaged,
     /// It was moved, and cannot be destroyed where it was.
     NotDestroyed,
+    /// It was moved, and the backend that it went to does not show it any more. It is where it was before again.
+    CameBack,
 }
 
 impl StayReason {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NotTransportable,
         Self::SampleNotOpened,
         Self::MaterialMissing,
         Self::BackendFailed,
         Self::Damaged,
         Self::NotDestroyed,
+        Self::CameBack,
     ];
 
     /// The name that clients read.
@@ -139,6 +145,7 @@ impl StayReason {
             Self::BackendFailed => "backend-failed",
             Self::Damaged => "damaged",
             Self::NotDestroyed => "not-destroyed",
+            Self::CameBack => "came-back",
         }
     }
 }

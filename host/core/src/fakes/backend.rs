@@ -1,6 +1,6 @@
 //! A backend in the process, for tests of what is built on backends. It hides nothing: never outside tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,6 +8,7 @@ use crate::backend::{
     BackendDescription, BackendError, BackendKey, BackendResult, Call, CryptoBackend, DataKey, ImportEnvelope,
     ImportRejection, Imported, KeyIdentity, KeyPair, KeySpec,
 };
+use crate::ids::KeyId;
 use crate::key::KeyKind;
 use crate::ports::BoxFuture;
 use crate::secret::SecretBytes;
@@ -28,6 +29,8 @@ pub struct FakeBackend {
     transports: AtomicBool,
     /// The key-refs whose keys were destroyed.
     gone: Mutex<BTreeSet<Vec<u8>>>,
+    /// What comes of using each of these keys.
+    fails_over: Mutex<BTreeMap<KeyId, BackendError>>,
     /// The call, counted from now, that fails by itself; 0 is none.
     fails_at: AtomicU64,
 }
@@ -51,6 +54,7 @@ impl FakeBackend {
             keeps_everything: AtomicBool::new(false),
             transports: AtomicBool::new(true),
             gone: Mutex::default(),
+            fails_over: Mutex::default(),
             fails_at: AtomicU64::new(0),
         }
     }
@@ -65,6 +69,28 @@ impl FakeBackend {
     /// The `nth` call from now fails, as if the backend were away for a moment; 1 is the next one.
     pub fn fail_call(&self, nth: u64) {
         self.fails_at.store(nth, Ordering::Relaxed);
+    }
+
+    /// From now on every use of this key fails with this; `None` mends it.
+    pub fn fail_over(&self, key: KeyId, error: Option<BackendError>) {
+        if let Ok(mut fails) = self.fails_over.lock() {
+            match error {
+                Some(error) => fails.insert(key, error),
+                None => fails.remove(&key),
+            };
+        }
+    }
+
+    /// Loses the key of a key-ref, as a token does that is restored from before.
+    pub fn lose(&self, reference: &[u8]) {
+        if let Ok(mut gone) = self.gone.lock() {
+            gone.insert(reference.to_vec());
+        }
+    }
+
+    /// Whether what this key-ref names was destroyed, or lost.
+    pub fn is_gone(&self, reference: &[u8]) -> bool {
+        self.gone.lock().is_ok_and(|gone| gone.contains(reference))
     }
 
     /// Whether a call that was to fail has not come yet.
@@ -175,7 +201,11 @@ impl FakeBackend {
     }
 
     fn open(&self, key: &BackendKey<'_>) -> BackendResult<(KeyKind, Vec<u8>)> {
-        if self.gone.lock().is_ok_and(|gone| gone.contains(key.reference)) {
+        let failure = self.fails_over.lock().ok().and_then(|fails| fails.get(&key.identity.key).cloned());
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if self.is_gone(key.reference) {
             return Err(BackendError::KeyNotFound);
         }
         let rest =
@@ -405,6 +435,9 @@ impl CryptoBackend for FakeBackend {
     ) -> BoxFuture<'a, BackendResult<Vec<u8>>> {
         ready(self.healthy().and_then(|()| {
             self.transports()?;
+            if self.is_gone(transport_key.reference) {
+                return Err(BackendError::KeyNotFound);
+            }
             let public = transport_key.reference.strip_prefix(bound(&transport_key.identity).as_slice());
             let Some((&TRANSPORT, public)) = public.and_then(<[u8]>::split_first) else {
                 return Err(BackendError::InvalidKeyRef { backend: self.name.clone() });

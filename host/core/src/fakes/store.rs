@@ -3,6 +3,7 @@
 
 mod state;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Timestamp;
@@ -18,14 +19,14 @@ use crate::query::Listed;
 use crate::registration::{LifecycleEvent, Registration};
 use crate::ring::KeyRing;
 use crate::store::{
-    Batch, Due, KeyFilter, KeyStore, Page, PageRequest, RegistrationFilter, Sort, StoreError, StoreResult,
+    Batch, Change, Due, KeyFilter, KeyStore, Page, PageRequest, RegistrationFilter, Sort, StoreError, StoreResult,
 };
 
 use state::State;
 
 /// A [`KeyStore`] that forgets everything with the process.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>, Mutex<Option<(u64, bool)>>);
+pub struct MemoryStore(Mutex<State>, Mutex<Option<(u64, bool)>>, Mutex<BTreeSet<KeyId>>);
 
 impl MemoryStore {
     /// The `nth` commit from now fails, 1 is the next one: as when the store is away where nothing is `done` of it, and as
@@ -36,12 +37,24 @@ impl MemoryStore {
         }
     }
 
+    /// What is known of why this key stayed behind cannot be read until it is written anew.
+    pub fn damage_stay(&self, key: KeyId) {
+        if let Ok(mut damaged) = self.2.lock() {
+            damaged.insert(key);
+        }
+    }
+
     /// Whether a commit that was to fail has not come yet.
     pub fn will_fail(&self) -> bool {
         self.1.lock().is_ok_and(|fails| fails.is_some())
     }
 
     fn commit_now(&self, batch: Batch) -> StoreResult<()> {
+        for change in &batch {
+            if let (Change::PutStay { stay, .. }, Ok(mut damaged)) = (change, self.2.lock()) {
+                damaged.remove(&stay.key);
+            }
+        }
         let away = || Err(StoreError::Unavailable("away".to_owned()));
         let fate = self.1.lock().ok().and_then(|mut fails| {
             let (nth, done) = (*fails)?;
@@ -201,7 +214,12 @@ impl KeyStore for MemoryStore {
     }
 
     fn stay(&self, instance: InstanceId, key: KeyId) -> BoxFuture<'_, StoreResult<Option<Stay>>> {
-        Box::pin(async move { Ok(self.state().stays(instance).find(|stay| stay.key == key).cloned()) })
+        Box::pin(async move {
+            if self.2.lock().is_ok_and(|damaged| damaged.contains(&key)) {
+                return Err(StoreError::Corrupt(format!("what stayed behind of {key}: damaged by a test")));
+            }
+            Ok(self.state().stays(instance).find(|stay| stay.key == key).cloned())
+        })
     }
 
     fn instances(&self) -> BoxFuture<'_, StoreResult<Records>> {

@@ -143,5 +143,6 @@ const fn reason_number(reason: StayReason) -> u8 {
         StayReason::BackendFailed => 3,
         StayReason::Damaged => 4,
         StayReason::NotDestroyed => 5,
+        StayReason::CameBack => 6,
     }
 }

@@ -10,12 +10,13 @@
 //! anew.
 
 mod run;
+mod tend;
 mod transfer;
 
 pub use run::{Runner, Step};
 
 use crate::access::Action;
-use crate::backend::BackendDescription;
+use crate::backend::{BackendDescription, BackendKey, Call, KeyIdentity};
 use crate::error::{Error, Reason, ReasonCode};
 use crate::ids::{InstanceId, MigrationId};
 use crate::key::Stamp;
@@ -80,6 +81,7 @@ async fn begin(gateway: &Gateway, cx: &RequestContext, instance: InstanceId, rou
     let before = gateway.store.migration(instance).await?;
     let is_same = |before: &Migration| (&before.from, &before.to) == (&route.from, &route.to);
     let revision = before.as_ref().map_or(0, |before| before.revision) + 1;
+    let replaced = before.clone().filter(|before| !is_same(before));
     let migration = match before {
         Some(before) if before.state == MigrationState::Running && is_same(&before) => return Ok(before),
         Some(before) if before.state == MigrationState::Running => {
@@ -118,7 +120,21 @@ async fn begin(gateway: &Gateway, cx: &RequestContext, instance: InstanceId, rou
         },
     };
     put(gateway, &migration).await?;
+    if let Some(replaced) = replaced {
+        discard_transport(gateway, &replaced).await;
+    }
     Ok(migration)
+}
+
+/// Destroys the transport key of a migration that needs it no more. One that cannot be destroyed is waste, not danger: it opens
+/// what was sealed to it, and nobody kept that.
+async fn discard_transport(gateway: &Gateway, migration: &Migration) {
+    if let (Transport::Key { key, reference, .. }, Ok(to)) = (&migration.transport, gateway.backend(&migration.to)) {
+        let request_id = migration.id.to_string();
+        let call = Call { request_id: &request_id, timeout: None };
+        let identity = KeyIdentity { instance: migration.instance, key: *key, version: key.first_version() };
+        let _ = to.destroy_key(call, BackendKey { identity, reference }).await;
+    }
 }
 
 /// Whether these are two backends, and new keys go to the second one already: or there would be no end.

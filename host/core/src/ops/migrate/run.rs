@@ -3,33 +3,29 @@
 //! Passes over all keys in the order of their ids: the first moves what it finds; each later one, begun when no call of the
 //! pass before can be under way any more, destroys what was left where the material had been, and moves what came in
 //! between. A pass that leaves nothing to the next one is the last. How far a pass has come is written after each few keys
-//! together with what was counted, and the versions themselves say what was done since, so that a gateway that dies
-//! counts nothing twice and forgets nothing.
+//! together with what was counted, and the versions themselves say what was moved since. That something was destroyed is
+//! forgotten by the version in the same commit that counts it. So a gateway that dies forgets nothing and counts nothing twice;
+//! what it may leave out are new versions that it made a moment before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::put;
-use super::transfer::{Carrier, Halt};
+use super::tend::{Outcome, Trouble};
+use super::{discard_transport, put};
 use crate::access::Action;
-use crate::backend::{BackendError, BackendKey, Call, KeyIdentity};
+use crate::backend::{BackendError, Call, KeyIdentity};
 use crate::clock::Timestamp;
 use crate::error::{Error, ReasonCode};
 use crate::future::{BoxFuture, all};
 use crate::ids::{EventId, InstanceId, KeyId};
-use crate::key::{Key, KeyKind, KeyState, KeyVersion};
-use crate::migration::{Counts, Migration, MigrationState, Stay, StayReason, Transport};
-use crate::ops::rotate;
-use crate::pipeline::{self, Administered, Done, Gateway};
-use crate::store::{Change, PageRequest, StoreError};
-
-/// How many versions or ids are read at once.
-const PAGE: usize = 500;
+use crate::migration::{Counts, Migration, MigrationState, Transport};
+use crate::pipeline::{Administered, Gateway};
+use crate::store::{Change, StoreError};
 
 /// How many keys are taken between one writing down of how far it has come and the next, for each that is worked on at a time.
 const ROUNDS: usize = 4;
 
-/// How often a few keys are tried while backends fail over them, before the backends are asked whether they do well otherwise.
+/// How often a backend may fail over a key, before both are asked whether they do well otherwise.
 const PATIENCE: u32 = 5;
 
 /// The first wait after a failure; each further one is twice as long.
@@ -55,31 +51,45 @@ pub struct Runner {
     failing: BTreeMap<InstanceId, Failing>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Failing {
+    /// How many steps have failed since one got anywhere.
     times: u32,
     until: Timestamp,
+    /// How often a backend has failed over each key.
+    over: BTreeMap<KeyId, u32>,
+    /// The keys whose audit events are kept, though the pass has not come past them.
+    told: BTreeSet<KeyId>,
 }
 
-/// Why a step could not be done.
-enum Trouble {
-    /// Backends fail. `true` where a look may show that it is the keys, not the backends.
-    Away(String, bool),
-    /// Store, audit log or entropy are away.
-    Stop(Error),
-    /// The migration was stopped, or changed.
-    Overtaken,
+/// What kept a step from being done.
+struct Setback {
+    trouble: Trouble,
+    /// The keys that a backend failed over.
+    over: Vec<KeyId>,
+    /// The keys that were done all the same.
+    done: Vec<KeyId>,
+    /// Whether the store knows: how far it came, and what it waits for.
+    is_noted: bool,
+    /// Whether it got anywhere all the same.
+    is_further: bool,
 }
 
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        if error == StoreError::Conflict { Self::Overtaken } else { Self::Stop(error.into()) }
+impl From<Trouble> for Setback {
+    fn from(trouble: Trouble) -> Self {
+        Self { trouble, over: Vec::new(), done: Vec::new(), is_noted: false, is_further: false }
     }
 }
 
-impl From<Error> for Trouble {
+impl From<StoreError> for Setback {
+    fn from(error: StoreError) -> Self {
+        Trouble::from(error).into()
+    }
+}
+
+impl From<Error> for Setback {
     fn from(error: Error) -> Self {
-        Self::Stop(error)
+        Trouble::from(error).into()
     }
 }
 
@@ -87,7 +97,8 @@ impl Runner {
     /// Does the next little part of an instance's migration.
     pub async fn step(&mut self, gateway: &Gateway, instance: InstanceId) -> Step {
         let now = gateway.clock.now();
-        if let Some(failing) = self.failing.get(&instance).filter(|failing| now < failing.until) {
+        let failing = self.failing.get(&instance);
+        if let Some(failing) = failing.filter(|failing| now < failing.until) {
             return Step::Wait(failing.until.since(now));
         }
         let migration = match gateway.store.migration(instance).await {
@@ -96,40 +107,49 @@ impl Runner {
                 self.failing.remove(&instance);
                 return Step::Idle;
             }
-            Err(_) => return self.failed(instance, now),
+            Err(error) => return self.failed(instance, now, error.into()),
         };
         if now < migration.pass_at {
             return Step::Wait(migration.pass_at.since(now));
         }
-        let times = self.failing.get(&instance).map_or(0, |failing| failing.times);
-        let pass = Pass { gateway, migration: &migration, insists: false };
-        let outcome = match pass.advance(now).await {
-            Err(Trouble::Away(_, true)) if times >= PATIENCE && pass.backends_do_well().await => {
-                Pass { insists: true, ..pass }.advance(now).await
-            }
-            outcome => outcome,
-        };
-        match outcome {
+        let (mut suspects, mut told) = (BTreeSet::new(), BTreeSet::new());
+        if let Some(failing) = failing {
+            suspects.extend(failing.over.iter().filter(|(_, times)| **times >= PATIENCE).map(|(key, _)| *key));
+            told.clone_from(&failing.told);
+        }
+        let mut pass = Pass { gateway, migration: &migration, suspects, told };
+        if !pass.suspects.is_empty() && !pass.backends_do_well().await {
+            pass.suspects.clear();
+        }
+        match pass.advance(now).await {
             Ok(()) => {
                 self.failing.remove(&instance);
                 Step::Worked
             }
-            Err(Trouble::Overtaken) => Step::Worked,
-            Err(Trouble::Away(why, _)) => {
-                pass.wait_for(why, now).await;
-                self.failed(instance, now)
-            }
-            Err(Trouble::Stop(error)) => {
-                pass.wait_for(error.to_string(), now).await;
-                self.failed(instance, now)
+            Err(Setback { trouble: Trouble::Overtaken, .. }) => Step::Worked,
+            Err(setback) => {
+                if !setback.is_noted {
+                    pass.wait_for(setback.trouble.to_string(), now).await;
+                }
+                self.failed(instance, now, setback)
             }
         }
     }
 
-    fn failed(&mut self, instance: InstanceId, now: Timestamp) -> Step {
-        let times = self.failing.get(&instance).map_or(0, |failing| failing.times);
-        let wait = FIRST_WAIT.saturating_mul(1 << times.min(10)).min(LONGEST_WAIT);
-        self.failing.insert(instance, Failing { times: times.saturating_add(1), until: now.plus(wait) });
+    fn failed(&mut self, instance: InstanceId, now: Timestamp, setback: Setback) -> Step {
+        let new = || Failing { times: 0, until: now, over: BTreeMap::new(), told: BTreeSet::new() };
+        let failing = self.failing.entry(instance).or_insert_with(new);
+        for key in setback.over {
+            let times = failing.over.entry(key).or_default();
+            *times = times.saturating_add(1);
+        }
+        failing.told.extend(setback.done);
+        if setback.is_further {
+            failing.times = 0;
+        }
+        let wait = FIRST_WAIT.saturating_mul(1 << failing.times.min(10)).min(LONGEST_WAIT);
+        failing.times = failing.times.saturating_add(1);
+        failing.until = now.plus(wait);
         Step::Wait(wait)
     }
 }
@@ -140,85 +160,125 @@ pub(super) async fn count_keys(gateway: &Gateway, instance: InstanceId) -> Resul
     Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
 }
 
-/// What came of one key.
-#[derive(Debug, Default)]
-struct Outcome {
-    moved: u64,
-    renewed: u64,
-    destroyed: u64,
-    pending: u64,
-    /// What is to be told of it that was not told before.
-    stay: Option<Stay>,
-}
-
-impl Outcome {
-    fn stays(key: KeyId, versions: u32, renewed: bool, reason: StayReason, detail: String) -> Self {
-        Self { stay: Some(Stay { key, versions, renewed, reason, detail }), ..Self::default() }
-    }
-}
-
 /// A pass of a migration, as it stands.
-struct Pass<'a> {
-    gateway: &'a Gateway,
-    migration: &'a Migration,
-    /// Whether a backend that fails over a key is taken to fail over that key alone.
-    insists: bool,
+pub(super) struct Pass<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) migration: &'a Migration,
+    /// The keys that a backend which fails over them is taken to fail over alone.
+    pub(super) suspects: BTreeSet<KeyId>,
+    /// The keys whose audit events are kept already.
+    pub(super) told: BTreeSet<KeyId>,
+}
+
+/// What came of a few keys.
+struct Tally {
+    cursor: Option<KeyId>,
+    counts: Counts,
+    changes: Vec<Change>,
+    setback: Option<Setback>,
+    done: Vec<KeyId>,
+}
+
+impl Tally {
+    fn take(&mut self, instance: InstanceId, key: KeyId, outcome: Result<Outcome, Trouble>) {
+        let Outcome { moved, renewed, destroyed, stayed, pending, stay, changes } = match outcome {
+            Ok(outcome) => outcome,
+            Err(trouble) => return self.fail(key, trouble),
+        };
+        self.done.push(key);
+        // This is in the store, or comes to be there with these counts.
+        self.counts.renewed += renewed;
+        self.counts.destroyed += destroyed;
+        self.counts.stayed += stayed;
+        self.changes.extend(changes);
+        self.changes.extend(stay.map(|stay| Change::PutStay { instance, stay }));
+        // Behind a key that is to be looked at again, all others are, too: their versions say that they were moved.
+        if self.setback.is_none() {
+            self.cursor = Some(key);
+            self.counts.seen += 1;
+            self.counts.moved += moved;
+            self.counts.pending += pending;
+        }
+    }
+
+    fn fail(&mut self, key: KeyId, trouble: Trouble) {
+        let over = matches!(trouble, Trouble::Over(_)).then_some(key);
+        let setback = match self.setback.take() {
+            Some(setback) if !trouble.is_graver(&setback.trouble) => setback,
+            Some(setback) => Setback { trouble, ..setback },
+            None => trouble.into(),
+        };
+        self.setback.insert(setback).over.extend(over);
+    }
 }
 
 impl Pass<'_> {
     /// Makes the transport key, or goes past a few keys, or ends the pass.
-    async fn advance(&self, now: Timestamp) -> Result<(), Trouble> {
-        let Migration { instance, cursor, .. } = *self.migration;
+    async fn advance(&self, now: Timestamp) -> Result<(), Setback> {
+        let Migration { instance, cursor, counts, .. } = *self.migration;
         for name in [&self.migration.from, &self.migration.to] {
-            let found = self.gateway.backend(name);
-            found.map_err(|error| Trouble::Away(error.to_string(), false))?;
+            self.gateway.backend(name).map_err(Trouble::away)?;
         }
         self.may_go_on()?;
         if self.migration.transport == Transport::Unasked {
-            return self.ask_for_transport(now).await;
+            return Ok(self.ask_for_transport(now).await?);
         }
         let width = self.gateway.limits.migration_concurrency.max(1);
         let ids = self.gateway.store.key_ids(instance, cursor, width * ROUNDS).await?;
-        let Some(last) = ids.last().copied() else { return self.end(now).await };
-        let mut counts = self.migration.counts;
-        let mut batch = Vec::new();
+        if ids.is_empty() {
+            return Ok(self.end(now).await?);
+        }
+        let mut tally = Tally { cursor, counts, changes: Vec::new(), setback: None, done: Vec::new() };
         for some in ids.chunks(width) {
             let work = some.iter().map(|id| Box::pin(self.tend(*id)) as BoxFuture<'_, _>).collect();
-            for outcome in all(work).await {
-                let Outcome { moved, renewed, destroyed, pending, stay } = outcome?;
-                counts = Counts {
-                    seen: counts.seen + 1,
-                    moved: counts.moved + moved,
-                    renewed: counts.renewed + renewed,
-                    stayed: counts.stayed + stay.as_ref().map_or(0, |stay| u64::from(stay.versions)),
-                    destroyed: counts.destroyed + destroyed,
-                    pending: counts.pending + pending,
-                    ..counts
-                };
-                batch.extend(stay.map(|stay| Change::PutStay { instance, stay }));
+            for (key, outcome) in some.iter().zip(all(work).await) {
+                tally.take(instance, *key, outcome);
+            }
+            if tally.setback.is_some() {
+                break;
             }
         }
+        self.note(tally, now).await
+    }
+
+    /// Writes down what came of a few keys, also where there was trouble with some of them.
+    async fn note(&self, tally: Tally, now: Timestamp) -> Result<(), Setback> {
+        let Tally { cursor, counts, changes, setback, done } = tally;
+        let trouble = setback.as_ref().map(|setback| &setback.trouble);
+        let waiting = trouble.map(ToString::to_string);
+        // Without its transport key the backend takes nothing any more, and is asked for another one.
+        let is_lost = matches!(trouble, Some(Trouble::Lost(_)));
+        let is_new = self.migration.waiting != waiting;
+        let is_further = cursor != self.migration.cursor || !changes.is_empty();
+        let mut setback = setback.map(|setback| Setback { done, is_noted: true, is_further, ..setback });
+        if let Some(setback) = setback.take_if(|_| !is_lost && !is_further && !is_new) {
+            return Err(setback);
+        }
+        let migration = self.next(now, |migration| {
+            let transport = if is_lost { Transport::Unasked } else { migration.transport.clone() };
+            Migration { cursor, counts, waiting: waiting.clone(), transport, ..migration }
+        });
         // First, so that what stayed behind in the migration before is gone before anything of this one is there.
-        let migration = self.next(now, |migration| Migration { cursor: Some(last), counts, ..migration });
-        batch.insert(0, Change::PutMigration { migration });
-        Ok(self.gateway.store.commit(batch).await?)
+        let mut batch = vec![Change::PutMigration { migration }];
+        batch.extend(changes);
+        self.gateway.store.commit(batch).await?;
+        setback.map_or(Ok(()), Err)
     }
 
     /// Whether new keys still go to where this migration moves the old ones, and the instance may use that. Both are
     /// somebody's to change while it runs.
     fn may_go_on(&self) -> Result<(), Trouble> {
         let Migration { instance, to, .. } = self.migration;
-        let away = |why: String| Err(Trouble::Away(why, false));
         let Some(instance) = self.gateway.instances.get(*instance) else {
-            return away("the instance is gone".to_owned());
+            return Err(Trouble::Away("the instance is gone".to_owned()));
         };
         if instance.backend != *to {
-            return away(format!(
+            return Err(Trouble::Away(format!(
                 "the instance makes new keys on `{}` now; bind it to `{to}` again, or stop this",
                 instance.backend
-            ));
+            )));
         }
-        self.gateway.may_use_backend(&instance).or_else(|error| away(error.to_string()))
+        self.gateway.may_use_backend(&instance).map_err(Trouble::away)
     }
 
     fn next(&self, now: Timestamp, change: impl FnOnce(Migration) -> Migration) -> Migration {
@@ -251,8 +311,7 @@ impl Pass<'_> {
         let request_id = id.to_string();
         let call = Call { request_id: &request_id, timeout: None };
         let identity = KeyIdentity { instance: self.migration.instance, key, version: key.first_version() };
-        let away = |error: Error| Trouble::Away(error.to_string(), false);
-        let to = self.gateway.backend(&self.migration.to).map_err(away)?;
+        let to = self.gateway.backend(&self.migration.to).map_err(Trouble::away)?;
         let transport = match to.create_transport_key(call, identity).await {
             Ok(pair) => Transport::Key { key, reference: pair.private, public: pair.public },
             Err(
@@ -260,10 +319,17 @@ impl Pass<'_> {
                 | BackendError::Busy(_)
                 | BackendError::Fault(_)
                 | BackendError::Internal { .. }),
-            ) => return Err(Trouble::Away(error.to_string(), false)),
+            ) => return Err(Trouble::Away(error.to_string())),
             Err(error) => Transport::None(format!("backend `{}` takes no keys: {error}", to.name())),
         };
-        Ok(put(self.gateway, &self.next(now, |migration| Migration { transport, ..migration })).await?)
+        let asked = self.next(now, |migration| Migration { transport, ..migration });
+        let Err(error) = put(self.gateway, &asked).await else { return Ok(()) };
+        // A pair that no record names is not to stay in a token; whether one names it only a look tells.
+        let found = self.gateway.store.migration(self.migration.instance).await;
+        if found.is_ok_and(|found| found.is_none_or(|found| found.transport != asked.transport)) {
+            discard_transport(self.gateway, &asked).await;
+        }
+        Err(error.into())
     }
 
     /// After the last key: the next pass, or the end.
@@ -306,211 +372,8 @@ impl Pass<'_> {
             Err(error) if error.reason_code() == Some(ReasonCode::Conflict) => return Err(Trouble::Overtaken),
             outcome => outcome?,
         }
-        // Nothing needs it any more. One that cannot be destroyed is waste, not danger.
-        if let (Transport::Key { key, reference, .. }, Ok(to)) =
-            (&self.migration.transport, self.gateway.backend(&self.migration.to))
-        {
-            let call = Call { request_id: &id, timeout: None };
-            let identity = KeyIdentity { instance: self.migration.instance, key: *key, version: key.first_version() };
-            let _ = to.destroy_key(call, BackendKey { identity, reference }).await;
-        }
+        // Nothing needs it any more.
+        discard_transport(self.gateway, self.migration).await;
         Ok(())
-    }
-
-    /// Does what there is to do for one key.
-    async fn tend(&self, id: KeyId) -> Result<Outcome, Trouble> {
-        let instance = self.migration.instance;
-        let store = &self.gateway.store;
-        let known = store.stay(instance, id).await?;
-        let damaged = |error: StoreError| match error {
-            error @ StoreError::Corrupt(_) if known.is_none() => {
-                Ok(Outcome::stays(id, 1, false, StayReason::Damaged, error.to_string()))
-            }
-            StoreError::Corrupt(_) => Ok(Outcome::default()),
-            error => Err(Trouble::Stop(error.into())),
-        };
-        let key = match store.key(instance, id).await {
-            Ok(Some(key)) if !key.purging => key,
-            Ok(_) => return Ok(Outcome::default()),
-            Err(error) => return damaged(error),
-        };
-        let versions = match self.versions(&key).await {
-            Ok(versions) => versions,
-            Err(error) => return damaged(error),
-        };
-        // What a pass has come past already, and could not write down: its versions say that it was done.
-        let was_moved = |version: &&KeyVersion| {
-            let since = |at| at >= self.migration.pass_at;
-            version.former.as_ref().is_some_and(|former| since(former.left_at))
-        };
-        let moved = versions.iter().filter(was_moved).count() as u64;
-        let left = |version: &KeyVersion| version.key_ref.backend == self.migration.from;
-        let has_work = versions
-            .iter()
-            .any(|version| (left(version) && known.is_none()) || (version.former.is_some() && !was_moved(&version)));
-        let begun = Outcome { moved, pending: moved, ..Outcome::default() };
-        if !has_work {
-            return Ok(begun);
-        }
-        let request_id = EventId::generate(self.gateway.entropy.as_ref()).map_err(Error::from)?.to_string();
-        let call = Call { request_id: &request_id, timeout: None };
-        let away = |error: Error| Trouble::Away(error.to_string(), false);
-        let carrier = Carrier {
-            gateway: self.gateway,
-            call,
-            migration: self.migration,
-            from: self.gateway.backend(&self.migration.from).map_err(away)?,
-            to: self.gateway.backend(&self.migration.to).map_err(away)?,
-            key: &key,
-        };
-        let mut away = None;
-        let work = async |now| match self.carry(&carrier, versions, known.is_some(), begun, now).await {
-            Ok(outcome) => Ok(self.told(&key, outcome)),
-            Err(Trouble::Away(why, looks)) => {
-                away = Some((why.clone(), looks));
-                Err(Error::Unavailable { what: "migration".to_owned(), detail: why, retry_after: None })
-            }
-            Err(Trouble::Stop(error)) => Err(error),
-            Err(Trouble::Overtaken) => Err(StoreError::Conflict.into()),
-        };
-        let outcome = self.gateway.by_itself(Action::MoveKey, &request_id, &key, work).await;
-        match (outcome, away) {
-            (Ok(outcome), _) => Ok(outcome),
-            (Err(_), Some((why, looks))) => Err(Trouble::Away(why, looks)),
-            (Err(error), None) => Err(Trouble::Stop(error)),
-        }
-    }
-
-    fn told(&self, key: &Key, outcome: Outcome) -> Done<Outcome> {
-        let Outcome { moved, renewed, destroyed, stay, .. } = &outcome;
-        let mut done = Done::new(()).about(key).asked("from", &self.migration.from).asked("to", &self.migration.to);
-        done = done.tell("moved", moved).tell("renewed", renewed).tell("destroyed", destroyed);
-        if let Some(Stay { versions, reason, .. }) = stay {
-            done = done.tell("stayed", versions).tell("reason", reason.as_str());
-        }
-        done.map(|()| outcome)
-    }
-
-    async fn versions(&self, key: &Key) -> Result<Vec<KeyVersion>, StoreError> {
-        let mut versions = Vec::new();
-        loop {
-            let page = PageRequest { offset: versions.len(), limit: PAGE };
-            let items = self.gateway.store.versions(key.instance, key.id, page).await?.items;
-            let is_last = items.len() < PAGE;
-            versions.extend(items);
-            if is_last {
-                return Ok(versions);
-            }
-        }
-    }
-
-    /// Destroys what is due of a key's versions, and moves those that are to be moved.
-    async fn carry(
-        &self,
-        carrier: &Carrier<'_>,
-        versions: Vec<KeyVersion>,
-        is_known: bool,
-        mut outcome: Outcome,
-        now: Timestamp,
-    ) -> Result<Outcome, Trouble> {
-        let mut stuck: Vec<KeyVersion> = Vec::new();
-        let mut why = None;
-        for mut version in versions {
-            if let Some(former) = version.former.clone() {
-                if former.left_at >= self.migration.pass_at {
-                    continue;
-                }
-                if now < former.left_at.plus(self.gateway.limits.migration_grace) {
-                    outcome.pending += 1;
-                    continue;
-                }
-                match self.judge(carrier.clear(&version, &former).await, &mut outcome)? {
-                    Ok(true) => outcome.destroyed += 1,
-                    Ok(false) => continue,
-                    Err(stays) => {
-                        why = Some(stays);
-                        stuck.push(version);
-                        continue;
-                    }
-                }
-                version.former = None;
-            }
-            if version.key_ref.backend != self.migration.from || is_known {
-                continue;
-            }
-            match self.judge(carrier.move_version(&version).await, &mut outcome)? {
-                Ok(true) => {
-                    outcome.moved += 1;
-                    outcome.pending += 1;
-                }
-                Ok(false) => {}
-                Err(stays) => {
-                    why = Some(stays);
-                    stuck.push(version);
-                }
-            }
-        }
-        if let Some((reason, mut detail)) = why.filter(|_| !is_known) {
-            let is_current = |version: &KeyVersion| version.id == carrier.key.current_version;
-            let mut renewed = !stuck.iter().any(is_current);
-            if !renewed && matches!(reason, StayReason::NotTransportable | StayReason::SampleNotOpened) {
-                match self.renew(carrier, now).await? {
-                    Ok(()) => {
-                        outcome.renewed += 1;
-                        renewed = true;
-                    }
-                    Err(hindered) => detail = format!("{detail}; {hindered}"),
-                }
-            }
-            let versions = u32::try_from(stuck.len()).unwrap_or(u32::MAX);
-            outcome.stay = Some(Stay { key: carrier.key.id, versions, renewed, reason, detail });
-        }
-        Ok(outcome)
-    }
-
-    /// What is to be done about a version: `true` where it is done, `false` where it is for the next pass, or why it stays.
-    fn judge(
-        &self,
-        done: Result<(), Halt>,
-        outcome: &mut Outcome,
-    ) -> Result<Result<bool, (StayReason, String)>, Trouble> {
-        match done {
-            Ok(()) => Ok(Ok(true)),
-            Err(Halt::Changed) => {
-                outcome.pending += 1;
-                Ok(Ok(false))
-            }
-            Err(Halt::Stays(reason, detail)) => Ok(Err((reason, detail))),
-            Err(Halt::Away(why)) if self.insists => Ok(Err((StayReason::BackendFailed, why))),
-            Err(Halt::Away(why)) => Err(Trouble::Away(why, true)),
-            Err(Halt::Stop(error)) => Err(Trouble::Stop(error)),
-        }
-    }
-
-    /// Makes a new version on the other backend, where a rotation could: or says what keeps it from that.
-    async fn renew(&self, carrier: &Carrier<'_>, now: Timestamp) -> Result<Result<(), String>, Trouble> {
-        let key = pipeline::settle(carrier.key.clone(), now);
-        let hindered = match (key.kind, key.state) {
-            (KeyKind::Standard, _) => Some("a standard key gets no new version"),
-            (KeyKind::Root, _) if key.imported => Some("an imported key gets a new version from its owner only"),
-            (KeyKind::Root, KeyState::Active) => None,
-            (KeyKind::Root, _) => Some("in its state it gets no new version"),
-        };
-        if let Some(hindered) = hindered {
-            return Ok(Err(hindered.to_owned()));
-        }
-        let to = &self.migration.to;
-        match rotate::new_version(self.gateway, carrier.call, to, &key, None, now, |key| key).await {
-            Ok(_) => Ok(Ok(())),
-            Err(error @ (Error::Busy { .. } | Error::Fault(_))) if !self.insists => {
-                Err(Trouble::Away(error.to_string(), true))
-            }
-            Err(error @ Error::Unavailable { .. }) => Err(Trouble::Away(error.to_string(), false)),
-            // Somebody has changed the key meanwhile: it is looked at again.
-            Err(error) if error.reason_code() == Some(ReasonCode::Conflict) => {
-                Err(Trouble::Away(error.to_string(), false))
-            }
-            Err(error) => Ok(Err(format!("no new version was made: {error}"))),
-        }
     }
 }

@@ -17,6 +17,10 @@ use crate::store::{Change, StoreError};
 pub(super) enum Halt {
     /// A backend is away, or failed: this is tried again.
     Away(String),
+    /// The same, and it says nothing about the key: a backend has too much to do, or there is none of that name.
+    Passing(String),
+    /// The backend that it goes to does not know its transport key any more.
+    Lost(String),
     /// Store or entropy is away, so that nothing can be done.
     Stop(Error),
     /// It stays.
@@ -29,7 +33,8 @@ impl From<BackendError> for Halt {
     fn from(error: BackendError) -> Self {
         let text = error.to_string();
         match error {
-            BackendError::Unavailable { .. } | BackendError::Busy(_) | BackendError::Fault(_) => Self::Away(text),
+            BackendError::Busy(_) => Self::Passing(text),
+            BackendError::Unavailable { .. } | BackendError::Fault(_) => Self::Away(text),
             BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. } => {
                 Self::Stays(StayReason::MaterialMissing, text)
             }
@@ -52,6 +57,14 @@ impl From<StoreError> for Halt {
             error => Self::Stop(error.into()),
         }
     }
+}
+
+/// What came of looking after a version that has moved.
+pub(super) enum Cleared {
+    /// Its material is gone from where it was.
+    Gone,
+    /// It is where it was: the backend that it had gone to does not show it. With what that says.
+    Back(String),
 }
 
 /// One key on its way.
@@ -111,8 +124,12 @@ impl Carrier<'_> {
     }
 
     async fn put(&self, before: &KeyVersion, after: KeyVersion) -> Result<(), StoreError> {
-        let (instance, key, before) = (self.key.instance, self.key.id, before.clone());
-        self.gateway.store.commit(vec![Change::UpdateVersion { instance, key, before, after }]).await
+        self.gateway.store.commit(vec![self.change(before, after)]).await
+    }
+
+    /// The change of a version of this key, if it is still so.
+    pub(super) fn change(&self, before: &KeyVersion, after: KeyVersion) -> Change {
+        Change::UpdateVersion { instance: self.key.instance, key: self.key.id, before: before.clone(), after }
     }
 
     /// Has the one backend seal the material to the other. Nobody in between can read it.
@@ -138,7 +155,13 @@ impl Carrier<'_> {
                 break;
             }
         }
-        Ok(outcome?)
+        match outcome {
+            // The only key-ref that it was given is the transport key's.
+            Err(error @ (BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. })) => {
+                Err(Halt::Lost(error.to_string()))
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     /// A standard key is its owner's to read, so the gateway may carry it, in memory that is wiped.
@@ -189,33 +212,57 @@ impl Carrier<'_> {
         Ok(SecretBytes::new(bytes))
     }
 
-    /// Destroys the material of a version where it was before, once the backend that has it now has shown that it does.
-    pub(super) async fn clear(&self, version: &KeyVersion, former: &Former) -> Result<(), Halt> {
-        let place = |name: &str| self.gateway.backend(name).map_err(|error| Halt::Away(error.to_string()));
+    /// Destroys the material of a version where it was before, once the backend that has it now has shown that it does. It is
+    /// for the caller to have the record forget the place. Where the backend that should have it now does not show it, and the
+    /// one before does, the record names that one again.
+    pub(super) async fn clear(&self, version: &KeyVersion, former: &Former) -> Result<Cleared, Halt> {
+        let place = |name: &str| self.gateway.backend(name).map_err(|error| Halt::Passing(error.to_string()));
         let (here, there) = (place(&version.key_ref.backend)?, place(&former.key_ref.backend)?);
-        if let Err(halt) = self.works(version, here.as_ref()).await {
-            return Err(match halt {
-                Halt::Stays(_, why) => Halt::Stays(StayReason::MaterialMissing, why),
-                other => other,
-            });
+        match self.works(version, &version.key_ref, here.as_ref()).await {
+            Ok(()) => {}
+            Err(Halt::Stays(StayReason::MaterialMissing, why)) => {
+                return self.bring_back(version, former, there.as_ref(), why).await;
+            }
+            Err(Halt::Stays(_, why)) => return Err(Halt::Stays(StayReason::MaterialMissing, why)),
+            Err(other) => return Err(other),
         }
         let identity = self.identity(version);
         match there.destroy_key(self.call, BackendKey { identity, reference: &former.key_ref.reference }).await {
             // Gone already is as good.
-            Ok(()) | Err(BackendError::KeyNotFound) => {}
-            Err(error) => {
-                return Err(match error.into() {
-                    Halt::Stays(_, why) => Halt::Stays(StayReason::NotDestroyed, why),
-                    other => other,
-                });
-            }
+            Ok(()) | Err(BackendError::KeyNotFound) => Ok(Cleared::Gone),
+            Err(error) => Err(match error.into() {
+                Halt::Stays(_, why) => Halt::Stays(StayReason::NotDestroyed, why),
+                other => other,
+            }),
         }
-        Ok(self.put(version, KeyVersion { former: None, ..version.clone() }).await?)
     }
 
-    async fn works(&self, version: &KeyVersion, backend: &dyn CryptoBackend) -> Result<(), Halt> {
+    /// Goes back to where the material was, where it is there still. Nothing is destroyed: should the other backend show its
+    /// own again, that is material under no record, and a later move takes it up.
+    async fn bring_back(
+        &self,
+        version: &KeyVersion,
+        former: &Former,
+        there: &dyn CryptoBackend,
+        why: String,
+    ) -> Result<Cleared, Halt> {
+        let lost = format!("backend `{}`: {why}", version.key_ref.backend);
+        match self.works(version, &former.key_ref, there).await {
+            Ok(()) => {}
+            Err(Halt::Stays(_, other)) => {
+                let text = format!("{lost}; and backend `{}`, where it was before: {other}", former.key_ref.backend);
+                return Err(Halt::Stays(StayReason::MaterialMissing, text));
+            }
+            Err(other) => return Err(other),
+        }
+        let back = KeyVersion { key_ref: former.key_ref.clone(), former: None, ..version.clone() };
+        self.put(version, back).await?;
+        Ok(Cleared::Back(format!("{lost}; it is used where it was before, on backend `{}`", former.key_ref.backend)))
+    }
+
+    async fn works(&self, version: &KeyVersion, place: &KeyRef, backend: &dyn CryptoBackend) -> Result<(), Halt> {
         let identity = self.identity(version);
-        let key = BackendKey { identity, reference: &version.key_ref.reference };
+        let key = BackendKey { identity, reference: &place.reference };
         if self.key.kind == KeyKind::Standard {
             return Ok(backend.export_key(self.call, key).await.map(drop)?);
         }

@@ -88,7 +88,8 @@ pub(crate) struct MigrationBody<'a> {
     stays_total: Option<usize>,
 }
 
-/// How much of what was done.
+/// How much of what was done. Nothing is counted twice, whatever becomes of the gateway; `renewed` leaves out what a gateway made a
+/// moment before it died.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "MigrationCounts")]
 struct CountsBody {
@@ -96,11 +97,11 @@ struct CountsBody {
     keys: u64,
     /// Those that the pass has come past.
     seen: u64,
-    /// Key versions that were moved.
+    /// Key versions that were moved, also those that came back.
     moved: u64,
     /// Keys that got a new version, because theirs could not be moved.
     renewed: u64,
-    /// Key versions that stayed where they were.
+    /// Key versions that stayed where they were, or went back there.
     stayed: u64,
     /// Key versions whose material was destroyed where it had been.
     destroyed: u64,
@@ -119,6 +120,7 @@ pub(crate) struct StayBody<'a> {
     renewed: bool,
     #[schemars(extend("enum" = [
         "not-transportable", "sample-not-opened", "material-missing", "backend-failed", "damaged", "not-destroyed",
+        "came-back",
     ]))]
     reason: &'static str,
     detail: &'a str,
