@@ -3,103 +3,20 @@
 
 mod faulty;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use faulty::Scene;
-use keygate_tests::gateway::{Client, Reply};
-use serde_json::{Value, json};
+use faulty::clients::{Keeper, Kept, everything_opens, keep, work};
+use faulty::seen::{Seen, until};
+use keygate_tests::gateway::Client;
 use tokio::task::JoinSet;
 
-/// How many clients there are.
+/// How many clients wrap and unwrap.
 const CLIENTS: u64 = 6;
-
-/// An answer that takes longer is a hang: the plugin's deadline, and a machine that is busy.
-const SLOWEST: Duration = Duration::from_secs(15);
-
-/// A plaintext in base64, and what it was wrapped to.
-type Kept = (String, Value);
-
-/// What the clients have seen.
-#[derive(Default)]
-struct Seen {
-    answers: Mutex<BTreeMap<u16, u64>>,
-    good: AtomicU64,
-    bad: AtomicU64,
-    answered: AtomicU64,
-    undocumented: Mutex<Vec<String>>,
-    /// Whether the token says of arguments or keys that they are wrong, which is then the gateway's own error.
-    blames: AtomicBool,
-    done: AtomicBool,
-}
-
-impl Seen {
-    /// What the API's documents say of a gateway that is short of something: 503, or 429, with the time to come again.
-    fn judge(&self, what: &str, reply: &Reply, took: Duration) -> bool {
-        *self.answers.lock().unwrap().entry(reply.status).or_default() += 1;
-        let again = reply.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        let is_error_body = reply.resource()["errorMsg"].is_string();
-        let documented = match reply.status {
-            200 => true,
-            429 | 503 => again.is_some_and(|seconds| (1..=60).contains(&seconds)) && is_error_body,
-            // The token itself says that the ciphertext or the request is wrong.
-            400 | 422 | 500 => self.blames.load(Ordering::SeqCst) && is_error_body,
-            _ => false,
-        };
-        if !documented || took > SLOWEST {
-            self.undocumented.lock().unwrap().push(format!("{what} after {took:?}: {reply:?}"));
-        }
-        let counter = if reply.status == 200 { &self.good } else { &self.bad };
-        counter.fetch_add(1, Ordering::SeqCst);
-        self.answered.fetch_add(1, Ordering::SeqCst);
-        reply.status == 200
-    }
-
-    /// Waits until so many more requests have gone well, or failed.
-    async fn more(&self, counter: &AtomicU64, number: u64, what: &str) {
-        let enough = counter.load(Ordering::SeqCst) + number;
-        until(what, async || counter.load(Ordering::SeqCst) >= enough).await;
-    }
-}
-
-/// Waits until something holds, for at most a minute.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds().await {
-        assert!(Instant::now() < end, "not in a minute: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn act(client: &Client, id: &str, action: &str, body: Value) -> Reply {
-    client.send("POST", &format!("/keys/{id}/actions/{action}"), Some(body)).await
-}
-
-/// Wraps and unwraps until it is told to stop. Returns what was acknowledged.
-async fn work(number: u64, client: Client, ids: Arc<Vec<String>>, seen: Arc<Seen>) -> Vec<(usize, Kept)> {
-    let mut kept: Vec<(usize, Kept)> = Vec::new();
-    let mut round = 0;
-    while !seen.done.load(Ordering::SeqCst) {
-        let of = (round % ids.len() as u64) as usize;
-        let plaintext = keygate_core::encoding::encode(format!("{number}/{round}").as_bytes());
-        let begin = Instant::now();
-        let wrapped = act(&client, &ids[of], "wrap", json!({"plaintext": plaintext})).await;
-        if seen.judge("wrap", &wrapped, begin.elapsed()) {
-            kept.push((of, (plaintext, wrapped.body["ciphertext"].clone())));
-        }
-        if let Some((of, (plaintext, ciphertext))) = kept.get((round / 2) as usize % kept.len().max(1)) {
-            let begin = Instant::now();
-            let opened = act(&client, &ids[*of], "unwrap", json!({"ciphertext": ciphertext})).await;
-            if seen.judge("unwrap", &opened, begin.elapsed()) && opened.body["plaintext"] != plaintext.as_str() {
-                seen.undocumented.lock().unwrap().push(format!("a wrong plaintext: {opened:?}"));
-            }
-        }
-        round += 1;
-    }
-    kept
-}
+/// How many make keys, rotate and delete them.
+const KEEPERS: u64 = 2;
 
 /// Waits until the gateway is ready with a token that is well and a breaker that is closed.
 async fn recovered(scene: &Scene, seen: &Seen, what: &str) {
@@ -111,24 +28,48 @@ async fn recovered(scene: &Scene, seen: &Seen, what: &str) {
     seen.more(&seen.good, 20, &format!("served again after {what}")).await;
 }
 
+/// What `/readyz` says of a token at last.
+#[derive(Clone, Copy, PartialEq)]
+enum Shows {
+    Nothing,
+    Unavailable,
+    Open,
+    LongOpen,
+}
+
 /// Failures after which the token is given a rest, seen in `/readyz`.
 async fn outages(scene: &Scene, seen: &Seen) {
-    for (rules, shows_open) in [
-        ("C_Encrypt rv=0x30\nC_Decrypt rv=0x30", true),
-        // Every worker may be lost in it, and come back with it: then there is nobody for whom the breaker could open.
-        ("C_Encrypt hang\nC_Decrypt hang", false),
-        ("C_Encrypt rv=0xE0\nC_Decrypt rv=0xE0\nC_OpenSession rv=0xE0\nC_GetTokenInfo rv=0xE0", true),
+    for (rules, shows) in [
+        ("C_Encrypt rv=0x30\nC_Decrypt rv=0x30", Shows::Open),
+        // Every worker is lost in it, and comes back with it.
+        ("C_Encrypt hang\nC_Decrypt hang", Shows::Unavailable),
+        ("C_Encrypt rv=0xE0\nC_Decrypt rv=0xE0\nC_OpenSession rv=0xE0\nC_GetTokenInfo rv=0xE0", Shows::LongOpen),
         // No session is left, and those that were there are gone: busy, not broken.
-        ("C_OpenSession rv=0xB1\nC_Encrypt rv=0xB3 times=8\nC_Decrypt rv=0xB3 times=8", false),
+        ("C_OpenSession rv=0xB1\nC_Encrypt rv=0xB3 times=8\nC_Decrypt rv=0xB3 times=8", Shows::Nothing),
     ] {
+        seen.longest.store(0, Ordering::SeqCst);
         scene.tell(rules);
         seen.more(&seen.bad, 5, &format!("failures with {rules}")).await;
         until(&format!("unavailable with {rules}"), async || {
             let (status, token) = scene.ready().await;
             let open = token["breaker"] == "open" || token["breaker"] == "half-open";
-            status == 503 && (!shows_open || (token["status"] == "unavailable" && open))
+            let ill = token["status"] == "unavailable";
+            status == 503
+                && match shows {
+                    Shows::Nothing => true,
+                    Shows::Unavailable => ill,
+                    Shows::Open => ill && open,
+                    // What the breaker knows is told, by `/readyz` and to whoever asks.
+                    Shows::LongOpen => {
+                        let told = token["retry_after"].as_u64().is_some_and(|seconds| seconds >= 2);
+                        ill && told && token["counts"]["opened"].as_u64() >= Some(3)
+                    }
+                }
         })
         .await;
+        if shows == Shows::LongOpen {
+            until("Retry-After is the breaker's", async || seen.longest.load(Ordering::SeqCst) >= 2).await;
+        }
         scene.tell("");
         recovered(scene, seen, rules).await;
     }
@@ -165,85 +106,155 @@ async fn hiccups(scene: &Scene, seen: &Seen) {
     }
 }
 
-/// One return value of each class, and one of a vendor's own, from the functions that all requests need.
+/// A return value of each class, and one of a vendor's own; and the statuses that may come of it beside 503 and 429. What a token
+/// says of arguments and keys that the client did not choose is the gateway's own error; what it says of a ciphertext, the client's.
+const CLASSES: [(&str, &[u16]); 28] = [
+    ("0x2", &[]),
+    ("0x3", &[]),
+    ("0x5", &[]),
+    ("0x6", &[]),
+    ("0x7", &[422]),
+    ("0x21", &[500]),
+    ("0x31", &[]),
+    ("0x32", &[]),
+    ("0x40", &[422, 500]),
+    ("0x50", &[]),
+    ("0x54", &[]),
+    ("0x60", &[]),
+    ("0x68", &[500]),
+    ("0x70", &[]),
+    ("0x82", &[]),
+    ("0x90", &[]),
+    ("0x91", &[]),
+    ("0xB0", &[]),
+    ("0xB1", &[]),
+    ("0xB3", &[]),
+    ("0xE1", &[]),
+    ("0x101", &[]),
+    ("0x150", &[]),
+    ("0x190", &[]),
+    ("0x200", &[]),
+    ("0x201", &[]),
+    ("0x7FFFFFFF", &[]),
+    ("0x80000042", &[]),
+];
+
+/// From the functions that all requests need.
 async fn classes(scene: &Scene, seen: &Seen) {
-    for rv in [
-        "0x2",
-        "0x3",
-        "0x5",
-        "0x6",
-        "0x7",
-        "0x21",
-        "0x31",
-        "0x32",
-        "0x40",
-        "0x50",
-        "0x54",
-        "0x60",
-        "0x68",
-        "0x70",
-        "0x82",
-        "0x90",
-        "0x91",
-        "0xB0",
-        "0xB1",
-        "0xB3",
-        "0xE1",
-        "0x101",
-        "0x150",
-        "0x190",
-        "0x200",
-        "0x201",
-        "0x7FFFFFFF",
-        "0x80000042",
-    ] {
-        seen.blames.store(["0x7", "0x21", "0x40", "0x68"].contains(&rv), Ordering::SeqCst);
+    for (rv, allowed) in CLASSES {
+        seen.allow(rv, allowed);
         scene.tell(&format!("C_Encrypt after rv={rv} times=4\nC_Decrypt after rv={rv} times=4"));
         seen.more(&seen.answered, 24, &format!("answers with {rv}")).await;
         scene.tell("");
         recovered(scene, seen, rv).await;
-        seen.blames.store(false, Ordering::SeqCst);
+        seen.allow("", &[]);
     }
 }
 
-async fn everything_opens(scene: &Scene, ids: &[String], kept: &[(usize, Kept)]) {
-    let client = scene.client().await;
-    for (of, (plaintext, ciphertext)) in kept {
-        let opened = act(&client, &ids[*of], "unwrap", json!({"ciphertext": ciphertext})).await;
-        assert_eq!(opened.status, 200, "{opened:?}");
-        assert_eq!(opened.body["plaintext"], plaintext.as_str());
+/// The functions around it: where keys are found, unwrapped, made and destroyed, and where the gateway logs in.
+async fn classes_of_the_rest(scene: &Scene, seen: &Seen) {
+    for (rv, allowed) in [
+        ("0x5", &[] as &[u16]),
+        ("0x13", &[]),
+        ("0x30", &[]),
+        ("0x31", &[]),
+        ("0x40", &[500]),
+        ("0x54", &[]),
+        ("0x60", &[]),
+        ("0x68", &[500]),
+        ("0x82", &[]),
+        ("0x90", &[]),
+        ("0xB3", &[]),
+        ("0xD1", &[]),
+        ("0xE0", &[]),
+        ("0x101", &[]),
+        ("0x110", &[500]),
+        ("0x190", &[]),
+        ("0x80000042", &[]),
+    ] {
+        seen.allow(rv, allowed);
+        // Lost logins first, so that there is something to find and to unwrap again.
+        let functions =
+            ["C_Login", "C_UnwrapKey", "C_FindObjectsInit", "C_FindObjects", "C_GenerateKey", "C_EncryptInit"];
+        let rules = functions.map(|function| format!("{function} rv={rv} times=2")).join("\n");
+        scene.tell(&format!("C_Encrypt rv=0x101 times=1\n{rules}"));
+        seen.more(&seen.answered, 24, &format!("answers with {rv}")).await;
+        seen.more(&seen.made, 1, &format!("a key is made after {rv}")).await;
+        // An answer that is lost: what was made is there.
+        scene.tell(&format!("C_GenerateKey after rv={rv} times=1\nC_DestroyObject after rv={rv} times=1"));
+        seen.more(&seen.made, 2, &format!("keys are made with lost answers, {rv}")).await;
+        scene.tell("");
+        recovered(scene, seen, rv).await;
+        seen.allow("", &[]);
     }
 }
 
-async fn survives(keep: &str) {
-    let mut scene = Scene::new(keep).await;
+/// The keys that the gateway lists are those that it has acknowledged and not deleted. Where an answer was an error, it may have
+/// been done or not.
+async fn lists_what_was_acknowledged(client: &Client, first: &[String], keepers: &[Keeper]) {
+    let listed = client.send("GET", "/keys?limit=5000", None).await;
+    assert_eq!(listed.status, 200, "{listed:?}");
+    let listed: BTreeMap<String, String> = listed.body["resources"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|key| (key["id"].as_str().unwrap().to_owned(), key["name"].as_str().unwrap().to_owned()))
+        .collect();
+    let mut expected: BTreeSet<&str> = first.iter().map(String::as_str).collect();
+    let (mut undecided, mut unanswered) = (BTreeSet::new(), BTreeSet::new());
+    for keeper in keepers {
+        expected.extend(keeper.alive.iter().map(String::as_str));
+        undecided.extend(keeper.undecided.iter().map(String::as_str));
+        unanswered.extend(keeper.unanswered.iter().map(String::as_str));
+    }
+    for id in &expected {
+        assert!(listed.contains_key(*id), "{id} was acknowledged and is not listed");
+    }
+    for (id, name) in &listed {
+        let known = expected.contains(id.as_str()) || undecided.contains(id.as_str());
+        assert!(known || unanswered.contains(name.as_str()), "{id} ({name}) is listed, and nobody was told of it");
+    }
+}
+
+async fn survives(kept: &str) {
+    let mut scene = Scene::new(kept).await;
     let client = scene.client().await;
     let mut ids = Vec::new();
     for name in ["first", "second", "third"] {
         ids.push(client.create_root_key(name).await);
     }
     let (ids, seen) = (Arc::new(ids), Arc::new(Seen::default()));
-    let mut clients = JoinSet::new();
+    let (mut clients, mut keepers) = (JoinSet::new(), JoinSet::new());
     for number in 0..CLIENTS {
         clients.spawn(work(number, client.clone(), Arc::clone(&ids), Arc::clone(&seen)));
+    }
+    for number in 0..KEEPERS {
+        keepers.spawn(keep(number, client.clone(), Arc::clone(&seen)));
     }
     seen.more(&seen.good, 20, "served at all").await;
     hiccups(&scene, &seen).await;
     classes(&scene, &seen).await;
+    classes_of_the_rest(&scene, &seen).await;
     outages(&scene, &seen).await;
     removals(&scene, &seen).await;
     seen.done.store(true, Ordering::SeqCst);
-    let kept: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
-    let answers = seen.answers.lock().unwrap().clone();
-    let undocumented = seen.undocumented.lock().unwrap().clone();
-    assert!(undocumented.is_empty(), "{answers:?}: {} undocumented: {:#?}", undocumented.len(), &undocumented[..1]);
-    assert!(kept.len() > 500 && answers[&503] > 50, "there was a load: {answers:?}");
-    println!("{keep}: {answers:?}, {} acknowledged", kept.len());
-    // A part of them at once, and the same once more after the gateway was killed.
-    let some: Vec<_> = kept.iter().step_by((kept.len() / 300).max(1)).cloned().collect();
-    everything_opens(&scene, &ids, &some).await;
+    let mut texts: Vec<Kept> = clients.join_all().await.into_iter().flatten().collect();
+    let keepers = keepers.join_all().await;
+    seen.check();
+    let (made, lost) = keepers.iter().fold((0, 0), |(made, lost), keeper| {
+        (made + keeper.alive.len() + keeper.deleted, lost + keeper.undecided.len() + keeper.unanswered.len())
+    });
+    texts.extend(keepers.iter().flat_map(|keeper| keeper.kept.iter().cloned()));
+    println!("{kept}: {:?}, {} texts, {made} keys acknowledged, {lost} answers lost", seen.answers(), texts.len());
+    assert!(texts.len() > 500 && seen.answers()[&503] > 50 && made > 50, "there was a load");
+    lists_what_was_acknowledged(&client, &ids, &keepers).await;
+    // A part of them at once, and all after the gateway was killed.
+    let some: Vec<_> = texts.iter().step_by((texts.len() / 300).max(1)).cloned().collect();
+    everything_opens(&client, some).await;
     scene.kill_and_start().await;
-    everything_opens(&scene, &ids, &some).await;
+    let client = scene.client().await;
+    lists_what_was_acknowledged(&client, &ids, &keepers).await;
+    everything_opens(&client, texts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,8 @@
 //! A gateway on SoftHSM behind the module that fails as it is told.
 
+pub mod clients;
+pub mod seen;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +39,8 @@ impl Scene {
         // Patience that is short, so that the test is.
         let token =
             hsm.entry("keygate").replace(&SoftHsm::module().display().to_string(), &module().display().to_string());
-        let patience = "sessions = 3\nhang = \"600ms\"\nwritten_off = 64\n\
-                        breaker = { failures = 3, open_for = \"200ms\", open_at_most = \"1s\", slow = \"500ms\" }\n";
+        let patience = "sessions = 3\nhang = \"600ms\"\n\
+                        breaker = { failures = 3, open_for = \"200ms\", open_at_most = \"3s\", slow = \"500ms\" }\n";
         let file =
             place.write(&[plugin, settings, builtin("access"), token, patience.to_owned()].concat(), r#"["access"]"#);
         let text = fs::read_to_string(&file).unwrap().replace("plugin = \"aes-gcm\"", "plugin = \"softhsm\"");
