@@ -93,7 +93,7 @@ pub async fn keep(number: u64, client: Client, seen: Arc<Seen>) -> Keeper {
         for one in &kept {
             unwrap(&client, one, &seen).await;
         }
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             keeper.alive.push(id);
             keeper.kept.extend(kept);
             continue;

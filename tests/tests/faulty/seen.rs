@@ -22,15 +22,23 @@ pub struct Seen {
     /// The longest Retry-After, in seconds.
     pub longest: AtomicU64,
     undocumented: Mutex<Vec<String>>,
-    /// What the token answers at this time, and the statuses that may come of it.
-    allowed: Mutex<(String, Vec<u16>)>,
+    /// What the token answers at this time, the statuses that may come of it, and whether any of them came.
+    allowed: Mutex<(String, Vec<u16>, bool)>,
     pub done: AtomicBool,
 }
 
 impl Seen {
     /// From now on these statuses may be answered beside 503 and 429.
     pub fn allow(&self, rv: &str, statuses: &[u16]) {
-        *self.allowed.lock().unwrap() = (rv.to_owned(), statuses.to_vec());
+        *self.allowed.lock().unwrap() = (rv.to_owned(), statuses.to_vec(), false);
+    }
+
+    /// That one of the statuses came that may be answered now, where there are any.
+    pub fn some_came(&self) {
+        let (rv, statuses, came) = self.allowed.lock().unwrap().clone();
+        if !came && !statuses.is_empty() {
+            self.wrong(format!("while the token answered `{rv}` there came none of {statuses:?}"));
+        }
     }
 
     /// What the API's documents say of a gateway that is short of something: 503, or 429, with the time to come again. Says
@@ -41,7 +49,11 @@ impl Seen {
         self.longest.fetch_max(again.unwrap_or(0), Ordering::SeqCst);
         let is_error_body = reply.resource()["errorMsg"].is_string();
         let is_good = (200..300).contains(&reply.status);
-        let (rv, allowed) = self.allowed.lock().unwrap().clone();
+        let (rv, allowed) = {
+            let mut now = self.allowed.lock().unwrap();
+            now.2 |= now.1.contains(&reply.status);
+            (now.0.clone(), now.1.clone())
+        };
         let documented = match reply.status {
             _ if is_good => true,
             429 | 503 => again.is_some_and(|seconds| (1..=60).contains(&seconds)) && is_error_body,

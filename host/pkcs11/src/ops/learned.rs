@@ -174,7 +174,7 @@ pub(crate) fn refused(conn: &Conn<'_>, doing: Doing<'_>, failure: Failure) -> Fa
 fn within(wrapped: usize) -> u64 {
     match wrapped {
         ..=24 => 16,
-        ..=32 => 24,
+        25..=32 => 24,
         _ => 32,
     }
 }

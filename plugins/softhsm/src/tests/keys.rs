@@ -356,7 +356,7 @@ fn destroying_is_done_also_a_second_time() {
     // A standard key was never unwrapped, and a token that is away has nothing that lives on.
     backend.destroy_key(&call(), &secret(&backend, b"x")).unwrap();
     for function in ["token", "find-key", "open"] {
-        token.fail(function, pkcs11::Error::Unavailable("the cable".into()));
+        token.fail(function, keygate_plugin_sdk::host::pkcs11::Error::Unavailable("the cable".into()));
         assert_eq!(backend.destroy_key(&call(), &key), Ok(()), "{function}");
         token.heal();
     }
