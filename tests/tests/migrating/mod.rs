@@ -21,6 +21,12 @@ const WIDTH: usize = 8;
 /// How many clients wrap and unwrap while keys move.
 const USERS: usize = 3;
 
+/// More keys than this are many.
+const MANY: usize = 500;
+
+/// How long clients rest between two rounds where there are many keys: what they wrap is all opened in the end.
+const REST: Duration = Duration::from_millis(20);
+
 /// The label of the token.
 pub const LABEL: &str = "two";
 
@@ -31,11 +37,13 @@ pub struct Place {
     hash: String,
     /// What `two` has its keys in, each an object of its own. Without it, `two` is a software backend, as `one` is.
     pub hsm: Option<SoftHsm>,
+    /// How many keys it moves at a time.
+    concurrency: usize,
 }
 
 impl Place {
-    /// One with two software backends.
-    pub fn new() -> Self {
+    /// One with two software backends, for about so many keys. Few of them move one by one, so that kills meet them on their way.
+    pub fn new(keys: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (name, byte) in [("kek-one", 0x4B_u8), ("kek-two", 0x77)] {
             let file = directory.path().join(name);
@@ -43,12 +51,12 @@ impl Place {
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         }
         let (api_key, hash) = new_api_key();
-        Self { directory, api_key, hash, hsm: None }
+        Self { directory, api_key, hash, hsm: None, concurrency: if keys > MANY { 8 } else { 1 } }
     }
 
     /// One with a software backend and a token.
-    pub fn with_token() -> Self {
-        Self { hsm: Some(SoftHsm::new(&[LABEL])), ..Self::new() }
+    pub fn with_token(keys: usize) -> Self {
+        Self { hsm: Some(SoftHsm::new(&[LABEL])), ..Self::new(keys) }
     }
 
     /// Starts a gateway in it.
@@ -64,7 +72,7 @@ impl Place {
 
     /// A configuration with these backends, of which the instance makes new keys on `bound`.
     pub fn write(&self, backends: &[&str], transport: &str, bound: &str) -> PathBuf {
-        let hash = &self.hash;
+        let Self { hash, concurrency, .. } = self;
         let mut text = format!(
             r#"
 [server]
@@ -82,7 +90,7 @@ cache_dir = "compiled"
 
 [limits]
 migration_grace = "1s"
-migration_concurrency = 4
+migration_concurrency = {concurrency}
 import_keys_ready = 0
 
 [iam]
@@ -233,6 +241,7 @@ impl Users {
         let (over, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let ids: Arc<Vec<(String, (Value, Value))>> =
             Arc::new(keys.iter().map(|key| (key.id.clone(), key.wrapped[0].clone())).collect());
+        let rest = if keys.len() > MANY { REST } else { Duration::ZERO };
         let mut work = tokio::task::JoinSet::new();
         for n in 0..USERS {
             let (client, over, calls) = (Arc::clone(&client), Arc::clone(&over), Arc::clone(&calls));
@@ -251,6 +260,7 @@ impl Users {
                     }
                     if answered {
                         calls.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(rest).await;
                     } else {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
@@ -275,13 +285,30 @@ impl Users {
 
 /// All that was ever wrapped opens.
 pub async fn all_open(client: &Client, keys: &[Kept]) {
-    for key in keys {
-        for wrapped in &key.wrapped {
+    open_some(client, keys, |_, _| true).await;
+}
+
+/// Of each key, the first two ciphertexts and the last one open.
+pub async fn some_open(client: &Client, keys: &[Kept]) {
+    open_some(client, keys, |at, all| at < 2 || at + 1 == all).await;
+}
+
+async fn open_some(client: &Client, keys: &[Kept], picks: impl Fn(usize, usize) -> bool) {
+    let mut work: Vec<Vec<(String, (Value, Value))>> = vec![Vec::new(); WIDTH];
+    for (n, key) in keys.iter().enumerate() {
+        let all = key.wrapped.iter().enumerate().filter(|(at, _)| picks(*at, key.wrapped.len()));
+        work[n % WIDTH].extend(all.map(|(_, wrapped)| (key.id.clone(), wrapped.clone())));
+    }
+    let open = |work: Vec<(String, (Value, Value))>, client: Client| async move {
+        for (id, wrapped) in &work {
             let mut tries = 0;
-            while !opens(client, &key.id, wrapped).await {
+            while !opens(&client, id, wrapped).await {
                 tries += 1;
-                assert!(tries < 5, "no answer about key {}", key.id);
+                assert!(tries < 5, "no answer about key {id}");
             }
         }
-    }
+    };
+    let tasks: tokio::task::JoinSet<()> = work.into_iter().map(|work| open(work, client.clone())).collect();
+    // A panic in one is a panic here.
+    tasks.join_all().await;
 }
