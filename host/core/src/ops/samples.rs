@@ -8,7 +8,7 @@ use super::material;
 use crate::backend::{BackendError, Call};
 use crate::error::Error;
 use crate::ids::InstanceId;
-use crate::key::{Key, KeyState};
+use crate::key::{Key, KeyState, KeyVersion};
 use crate::pipeline::Gateway;
 use crate::secret::SecretBytes;
 use crate::store::{KeyFilter, PageRequest, Sort};
@@ -65,7 +65,8 @@ pub async fn samples(gateway: &Gateway) -> Result<BTreeMap<String, Samples>, Err
 /// How many keys are read at a time in search of those on a backend.
 const PAGE: usize = 1_000;
 
-/// A key of these instances that has a version on one of these backends, deleted ones included: they can be restored. Looks
+/// A key of these instances that has a version on one of these backends, deleted ones included: they can be restored; or that
+/// has left material there which is not destroyed yet. Looks
 /// through all of them, so it is for the moment in which a backend is to go.
 ///
 /// # Errors
@@ -86,7 +87,10 @@ pub async fn key_on(
             for key in keys {
                 let all = PageRequest { offset: 0, limit: usize::MAX };
                 let versions = store.versions(instance, key.id, all).await?.items;
-                let mut names = versions.into_iter().map(|version| version.key_ref.backend);
+                let places = |version: KeyVersion| {
+                    [Some(version.key_ref.backend), version.former.map(|former| former.key_ref.backend)]
+                };
+                let mut names = versions.into_iter().flat_map(places).flatten();
                 if let Some(name) = names.find(|name| backends.contains(name)) {
                     return Ok(Some((key, name)));
                 }

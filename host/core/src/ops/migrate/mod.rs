@@ -81,7 +81,7 @@ async fn begin(gateway: &Gateway, cx: &RequestContext, instance: InstanceId, rou
     let before = gateway.store.migration(instance).await?;
     let is_same = |before: &Migration| (&before.from, &before.to) == (&route.from, &route.to);
     let revision = before.as_ref().map_or(0, |before| before.revision) + 1;
-    let replaced = before.clone().filter(|before| !is_same(before));
+    let replaced = before.clone();
     let migration = match before {
         Some(before) if before.state == MigrationState::Running && is_same(&before) => return Ok(before),
         Some(before) if before.state == MigrationState::Running => {
@@ -97,6 +97,8 @@ async fn begin(gateway: &Gateway, cx: &RequestContext, instance: InstanceId, rou
             state: MigrationState::Running,
             ended_at: None,
             waiting: None,
+            // Asked for anew: the token may have been replaced, which is a reason to stop and begin again.
+            transport: Transport::Unasked,
             updated_at: now,
             revision,
             ..before

@@ -120,6 +120,10 @@ impl Runner {
         let mut pass = Pass { gateway, migration: &migration, suspects, told };
         if !pass.suspects.is_empty() && !pass.backends_do_well().await {
             pass.suspects.clear();
+            // What a backend fails over while it does not do well speaks against no key.
+            if let Some(failing) = self.failing.get_mut(&instance) {
+                failing.over.clear();
+            }
         }
         match pass.advance(now).await {
             Ok(()) => {
@@ -245,19 +249,14 @@ impl Pass<'_> {
     async fn note(&self, tally: Tally, now: Timestamp) -> Result<(), Setback> {
         let Tally { cursor, counts, changes, setback, done } = tally;
         let trouble = setback.as_ref().map(|setback| &setback.trouble);
-        let waiting = trouble.map(ToString::to_string);
-        // Without its transport key the backend takes nothing any more, and is asked for another one.
-        let is_lost = matches!(trouble, Some(Trouble::Lost(_)));
+        let waiting = trouble.filter(|trouble| !matches!(trouble, Trouble::Overtaken)).map(ToString::to_string);
         let is_new = self.migration.waiting != waiting;
         let is_further = cursor != self.migration.cursor || !changes.is_empty();
         let mut setback = setback.map(|setback| Setback { done, is_noted: true, is_further, ..setback });
-        if let Some(setback) = setback.take_if(|_| !is_lost && !is_further && !is_new) {
+        if let Some(setback) = setback.take_if(|_| !is_further && !is_new) {
             return Err(setback);
         }
-        let migration = self.next(now, |migration| {
-            let transport = if is_lost { Transport::Unasked } else { migration.transport.clone() };
-            Migration { cursor, counts, waiting: waiting.clone(), transport, ..migration }
-        });
+        let migration = self.next(now, |migration| Migration { cursor, counts, waiting: waiting.clone(), ..migration });
         // First, so that what stayed behind in the migration before is gone before anything of this one is there.
         let mut batch = vec![Change::PutMigration { migration }];
         batch.extend(changes);

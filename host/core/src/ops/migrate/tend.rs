@@ -9,8 +9,8 @@ use crate::backend::Call;
 use crate::clock::Timestamp;
 use crate::error::{Error, ReasonCode};
 use crate::ids::{EventId, KeyId, VersionId};
-use crate::key::{Key, KeyKind, KeyState, KeyVersion};
-use crate::migration::{Stay, StayReason};
+use crate::key::{Former, Key, KeyKind, KeyState, KeyVersion};
+use crate::migration::{Migration, Stay, StayReason};
 use crate::ops::rotate;
 use crate::pipeline::{self, Done};
 use crate::store::{Change, PageRequest, StoreError};
@@ -28,8 +28,6 @@ pub(super) enum Trouble {
     Away(String),
     /// A backend failed over a key. A look may show that it is the key, not the backend.
     Over(String),
-    /// The backend does not know its transport key any more.
-    Lost(String),
     /// Store, audit log or entropy are away.
     Stop(Error),
     /// The migration was stopped, or changed.
@@ -47,9 +45,8 @@ impl Trouble {
             match trouble {
                 Trouble::Over(_) => 0,
                 Trouble::Away(_) => 1,
-                Trouble::Lost(_) => 2,
-                Trouble::Stop(_) => 3,
-                Trouble::Overtaken => 4,
+                Trouble::Stop(_) => 2,
+                Trouble::Overtaken => 3,
             }
         }
         rank(self) > rank(other)
@@ -60,7 +57,6 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away(why) | Self::Over(why) => f.write_str(why),
-            Self::Lost(why) => write!(f, "the transport key is lost, and is made anew: {why}"),
             Self::Stop(error) => error.fmt(f),
             Self::Overtaken => f.write_str("the migration was changed"),
         }
@@ -147,9 +143,8 @@ impl Pass<'_> {
         };
         let moved: Vec<_> = versions.iter().filter(|version| self.was_moved(version)).map(|it| it.id).collect();
         let left = |version: &KeyVersion| version.key_ref.backend == self.migration.from;
-        let has_work = versions.iter().any(|version| {
-            (left(version) && known.is_none()) || (version.former.is_some() && !self.was_moved(version))
-        });
+        let has_work =
+            versions.iter().any(|version| (left(version) && known.is_none()) || self.is_due(version, known.as_ref()));
         let count = moved.len() as u64;
         let outcome = Outcome { moved: count, pending: count, ..Outcome::default() };
         if !has_work && (moved.is_empty() || self.told.contains(&id)) {
@@ -162,7 +157,16 @@ impl Pass<'_> {
     /// What this pass has come past already, and could not write down: its versions say that it was done.
     fn was_moved(&self, version: &KeyVersion) -> bool {
         let since = |at| at >= self.migration.pass_at;
-        version.former.as_ref().is_some_and(|former| since(former.left_at))
+        version.key_ref.backend == self.migration.to
+            && version.former.as_ref().is_some_and(|former| since(former.left_at))
+    }
+
+    /// Whether it is time to destroy what a version has left. What it came back from is left alone until another migration, or
+    /// a purge, comes by.
+    fn is_due(&self, version: &KeyVersion, known: Option<&Stay>) -> bool {
+        let Migration { pass_at, to, .. } = self.migration;
+        let came_back = |former: &Former| known.is_some() && former.key_ref.backend == *to;
+        version.former.as_ref().is_some_and(|former| former.left_at < *pass_at && !came_back(former))
     }
 
     /// Does the work, and has it recorded. What was done by a gateway that was killed before it could record it is recorded
@@ -238,16 +242,16 @@ impl Pass<'_> {
     async fn carry(
         &self,
         carrier: &Carrier<'_>,
-        versions: Vec<KeyVersion>,
+        mut versions: Vec<KeyVersion>,
         known: Option<&Stay>,
         work: &mut Work,
         now: Timestamp,
     ) -> Result<(), Trouble> {
         let mut stuck: Vec<VersionId> = Vec::new();
         let mut why = None;
-        for mut version in versions {
+        for version in &mut versions {
             if version.former.is_some() {
-                match self.clear(carrier, &mut version, known, work, now).await? {
+                match self.clear(carrier, version, known, work, now).await? {
                     Judged::Done(_) => {}
                     Judged::Later => continue,
                     Judged::Stays(reason, detail) => {
@@ -260,11 +264,12 @@ impl Pass<'_> {
             if version.key_ref.backend != self.migration.from || known.is_some() {
                 continue;
             }
-            match self.judge(carrier, carrier.move_version(&version).await.map(|()| Cleared::Gone), work)? {
+            match self.judge(carrier, carrier.move_version(version).await.map(|()| Cleared::Gone), work)? {
                 Judged::Done(_) => {
                     work.outcome.moved += 1;
                     work.outcome.pending += 1;
                     work.moved.push(version.id);
+                    version.key_ref.backend.clone_from(&self.migration.to);
                 }
                 Judged::Later => {}
                 Judged::Stays(reason, detail) => {
@@ -274,14 +279,18 @@ impl Pass<'_> {
             }
         }
         let Some((reason, detail)) = why else { return Ok(()) };
-        let versions = u32::try_from(stuck.len()).unwrap_or(u32::MAX);
-        let mut stay = Stay { key: carrier.key.id, versions, renewed: true, reason, detail };
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let mut stay = Stay { key: carrier.key.id, versions: number(stuck.len()), renewed: true, reason, detail };
         match known {
-            // It stays, and now there is another reason to.
-            Some(known) if known.reason != reason => {
-                stay = Stay { versions: known.versions.max(versions), renewed: known.renewed, ..stay };
+            // It stays, and there may be more of it, or another reason to: as its versions are now.
+            Some(known) => {
+                let left: Vec<_> = versions.iter().filter(|it| it.key_ref.backend == self.migration.from).collect();
+                stay.versions = number(left.len().max(stuck.len())).max(known.versions);
+                stay.renewed = !left.iter().any(|version| version.id == carrier.key.current_version);
+                if (stay.reason, stay.versions, stay.renewed) == (known.reason, known.versions, known.renewed) {
+                    return Ok(());
+                }
             }
-            Some(_) => return Ok(()),
             None => {
                 stay.renewed = !stuck.contains(&carrier.key.current_version);
                 if !stay.renewed && matches!(reason, StayReason::NotTransportable | StayReason::SampleNotOpened) {
@@ -303,7 +312,7 @@ impl Pass<'_> {
         work: &mut Work,
         now: Timestamp,
     ) -> Result<Judged, Trouble> {
-        let Some(former) = version.former.clone().filter(|former| former.left_at < self.migration.pass_at) else {
+        let Some(former) = version.former.clone().filter(|_| self.is_due(version, known)) else {
             return Ok(Judged::Later);
         };
         if now < former.left_at.plus(self.gateway.limits.migration_grace) {
@@ -329,13 +338,16 @@ impl Pass<'_> {
                 *version = after;
                 Ok(Judged::Done(Cleared::Gone))
             }
-            Cleared::Back(why) if former.key_ref.backend == self.migration.to => {
+            Cleared::Back(back, why) => {
+                *version = *back;
+                if version.key_ref.backend != self.migration.to {
+                    return Ok(Judged::Stays(StayReason::CameBack, why));
+                }
                 work.outcome.moved += 1;
+                work.outcome.pending += 1;
                 work.moved.push(version.id);
-                *version = KeyVersion { key_ref: former.key_ref, former: None, ..version.clone() };
-                Ok(Judged::Done(Cleared::Back(why)))
+                Ok(Judged::Later)
             }
-            Cleared::Back(why) => Ok(Judged::Stays(StayReason::CameBack, why)),
         }
     }
 
@@ -352,7 +364,6 @@ impl Pass<'_> {
             }
             Err(Halt::Away(why)) => Err(Trouble::Over(why)),
             Err(Halt::Passing(why)) => Err(Trouble::Away(why)),
-            Err(Halt::Lost(why)) => Err(Trouble::Lost(why)),
             Err(Halt::Stop(error)) => Err(Trouble::Stop(error)),
         }
     }

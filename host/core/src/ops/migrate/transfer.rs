@@ -19,8 +19,6 @@ pub(super) enum Halt {
     Away(String),
     /// The same, and it says nothing about the key: a backend has too much to do, or there is none of that name.
     Passing(String),
-    /// The backend that it goes to does not know its transport key any more.
-    Lost(String),
     /// Store or entropy is away, so that nothing can be done.
     Stop(Error),
     /// It stays.
@@ -63,8 +61,9 @@ impl From<StoreError> for Halt {
 pub(super) enum Cleared {
     /// Its material is gone from where it was.
     Gone,
-    /// It is where it was: the backend that it had gone to does not show it. With what that says.
-    Back(String),
+    /// It is where it was: the backend that it had gone to does not show it. The version as it is now, and what that
+    /// backend says.
+    Back(Box<KeyVersion>, String),
 }
 
 /// One key on its way.
@@ -156,9 +155,14 @@ impl Carrier<'_> {
             }
         }
         match outcome {
-            // The only key-ref that it was given is the transport key's.
+            // The only key-ref that it was given is the transport key's. A token that is empty, or another one, says so too, and
+            // it is not for a program to move in there: somebody looks, and begins anew where that is right.
             Err(error @ (BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. })) => {
-                Err(Halt::Lost(error.to_string()))
+                Err(Halt::Passing(format!(
+                    "backend `{}` does not know the transport key of this migration ({error}): see that its token is the one that \
+                 the migration began with; if it was replaced on purpose, stop the migration and begin it again",
+                    self.to.name()
+                )))
             }
             outcome => Ok(outcome?),
         }
@@ -216,8 +220,11 @@ impl Carrier<'_> {
     /// for the caller to have the record forget the place. Where the backend that should have it now does not show it, and the
     /// one before does, the record names that one again.
     pub(super) async fn clear(&self, version: &KeyVersion, former: &Former) -> Result<Cleared, Halt> {
-        let place = |name: &str| self.gateway.backend(name).map_err(|error| Halt::Passing(error.to_string()));
-        let (here, there) = (place(&version.key_ref.backend)?, place(&former.key_ref.backend)?);
+        // A backend that is not configured any more does not come back by waiting.
+        let place =
+            |name: &str, reason| self.gateway.backend(name).map_err(|error| Halt::Stays(reason, error.to_string()));
+        let here = place(&version.key_ref.backend, StayReason::BackendFailed)?;
+        let there = place(&former.key_ref.backend, StayReason::NotDestroyed)?;
         match self.works(version, &version.key_ref, here.as_ref()).await {
             Ok(()) => {}
             Err(Halt::Stays(StayReason::MaterialMissing, why)) => {
@@ -237,8 +244,8 @@ impl Carrier<'_> {
         }
     }
 
-    /// Goes back to where the material was, where it is there still. Nothing is destroyed: should the other backend show its
-    /// own again, that is material under no record, and a later move takes it up.
+    /// Goes back to where the material was, where it is there still. Should the other backend show its own again, the record
+    /// names that as the former place: a purge destroys it, and so does the next migration that comes by.
     async fn bring_back(
         &self,
         version: &KeyVersion,
@@ -255,9 +262,11 @@ impl Carrier<'_> {
             }
             Err(other) => return Err(other),
         }
-        let back = KeyVersion { key_ref: former.key_ref.clone(), former: None, ..version.clone() };
-        self.put(version, back).await?;
-        Ok(Cleared::Back(format!("{lost}; it is used where it was before, on backend `{}`", former.key_ref.backend)))
+        let lost_place = Former { key_ref: version.key_ref.clone(), left_at: self.gateway.clock.now() };
+        let back = KeyVersion { key_ref: former.key_ref.clone(), former: Some(lost_place), ..version.clone() };
+        self.put(version, back.clone()).await?;
+        let why = format!("{lost}; it is used where it was before, on backend `{}`", former.key_ref.backend);
+        Ok(Cleared::Back(Box::new(back), why))
     }
 
     async fn works(&self, version: &KeyVersion, place: &KeyRef, backend: &dyn CryptoBackend) -> Result<(), Halt> {

@@ -70,6 +70,7 @@ fn a_key_that_the_new_place_has_lost_is_used_where_it_was_before() {
     it.unwrap(lost, &ciphertexts[1]).unwrap();
     // Either way is open: back with all of them, and there once more.
     for (from, to, moved) in [("other", "fake", 2), ("fake", "other", 3)] {
+        it.world.clock.travel(Duration::from_secs(1));
         it.bind(to);
         it.start(from, to).unwrap();
         it.run(60);
@@ -180,19 +181,52 @@ fn what_was_done_beside_a_key_in_trouble_is_counted() {
 }
 
 #[test]
-fn a_transport_key_that_is_lost_is_made_anew() {
+fn nothing_moves_into_a_token_that_does_not_know_the_transport_key_until_somebody_begins_anew() {
     let (it, keys, _) = Move::begun(3);
     let mut runner = Runner::default();
     it.steps(&mut runner, 1);
     let lost = it.transport();
     it.other.lose(&lost);
-    it.steps(&mut runner, 1);
-    assert!(it.migration().waiting.is_some_and(|why| why.contains("transport key is lost")));
-    it.steps(&mut runner, 2);
-    assert_ne!(it.transport(), lost);
+    it.steps(&mut runner, 20);
+    assert!(it.migration().waiting.is_some_and(|why| why.contains("does not know the transport key")));
+    assert_eq!((it.transport(), it.migration().counts.moved, it.stays()), (lost, 0, Vec::new()));
+    let id = it.migration().id;
+    block_on(migrate::stop(&it.world.gateway, &cx(FIRST), Ok(FIRST), Ok(id))).unwrap();
+    it.start("fake", "other").unwrap();
     it.run(30);
     assert_eq!((it.migration().counts.moved, it.stays()), (3, Vec::new()));
     assert!(keys.iter().all(|key| it.places(key) == ["other"]));
+}
+
+#[test]
+fn a_purge_destroys_also_what_shows_again_where_a_key_came_back_from() {
+    let (it, keys, _) = Move::begun(1);
+    it.first_pass();
+    let there = it.reference(&keys[0]);
+    it.other.lose(&there);
+    it.run(30);
+    assert_eq!(it.stays()[0].reason, StayReason::CameBack);
+    let former = it.versions(&keys[0]).remove(0).former.map(|former| former.key_ref);
+    assert_eq!(former.map(|it| (it.backend, it.reference)), Some(("other".to_owned(), there)));
+}
+
+#[test]
+fn what_fails_while_a_backend_is_away_speaks_against_no_key() {
+    let (it, keys, _) = Move::begun(2);
+    let mut runner = Runner::default();
+    it.steps(&mut runner, 1);
+    let away =
+        || BackendError::Unavailable { backend: "fake".to_owned(), detail: "gone".to_owned(), retry_after: None };
+    it.world.backend.fail_with(Some(away()));
+    it.steps(&mut runner, 12);
+    // It is back, and stumbles once more.
+    it.world.backend.fail_with(None);
+    it.world.backend.fail_over(keys[0].id, Some(away()));
+    it.steps(&mut runner, 2);
+    assert_eq!(it.stays(), Vec::new());
+    it.world.backend.fail_over(keys[0].id, None);
+    it.run(60);
+    assert_eq!((it.migration().counts.moved, it.stays()), (2, Vec::new()));
 }
 
 #[test]
