@@ -18,8 +18,10 @@ use serde_json::{Value, json};
 /// How long a migration may take, for each thousand keys and each kill.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often is looked how far it has come.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often is looked how far it has come: each look is in the audit log.
+const LOOK: Duration = Duration::from_millis(4);
+/// The same, where many keys move.
+const LOOK_AT_MANY: Duration = Duration::from_millis(25);
 
 /// How the gateway is killed on the way.
 #[derive(Clone, Copy)]
@@ -69,7 +71,7 @@ async fn until(client: &Client, id: &str, total: u64, limit: Instant) -> Option<
             return Some(progress);
         }
         assert!(Instant::now() < limit, "it has no end: {found:?}");
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(if progress.keys > 500 { LOOK_AT_MANY } else { LOOK }).await;
     }
 }
 

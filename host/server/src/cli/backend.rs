@@ -91,9 +91,17 @@ async fn migrate(args: &MigrateArgs, environment: &Environment) -> anyhow::Resul
     let path = format!("/keygate/v1/instances/{}/migrations", args.instance);
     if args.stop {
         let last = client.call(Method::GET, &path, None).await?;
-        let id = last["resources"][0]["id"].as_str().context("no key of this instance was ever moved")?;
-        let stopped = client.call(Method::DELETE, &format!("{path}/{id}"), None).await?;
-        return report(args, &stopped, &[]);
+        let last = &last["resources"][0];
+        let id = last["id"].as_str().context("no key of this instance was ever moved")?;
+        let (from, to) =
+            (plain(last["from"].as_str().unwrap_or_default()), plain(last["to"].as_str().unwrap_or_default()));
+        if (&from, &to) != (&args.from, &args.to) {
+            anyhow::bail!("the last migration of this instance goes from {from} to {to}: name these to stop it");
+        }
+        let path = format!("{path}/{id}");
+        let stopped = client.call(Method::DELETE, &path, None).await?;
+        let stays = all_stays(&mut client, &path).await?;
+        return report(args, &stopped, &stays);
     }
     let body = json!({"from": args.from, "to": args.to});
     let begun = client.call(Method::POST, &path, Some(&body)).await?;
@@ -255,7 +263,10 @@ fn report(args: &MigrateArgs, migration: &Value, stays: &[Value]) -> anyhow::Res
     if stays.len() > SHOWN {
         writeln!(out, "and {} keys more; --json has them all", stays.len() - SHOWN)?;
     }
-    if !stays.is_empty() {
+    if migration["state"] != "done" {
+        let both = (text(&migration["from"]), text(&migration["to"]));
+        writeln!(out, "Keep backends {} and {} in the configuration: there are keys on both.", both.0, both.1)?;
+    } else if !stays.is_empty() {
         writeln!(out, "Keep backend {} in the configuration, for these.", text(&migration["from"]))?;
     }
     Ok(code)

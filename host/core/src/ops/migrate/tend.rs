@@ -219,8 +219,12 @@ impl Pass<'_> {
         if work.recovered > 0 {
             done = done.tell("recovered", work.recovered);
         }
-        if let Some(Stay { versions, reason, .. }) = stay {
+        if let Some(Stay { versions, reason, renewed: is_new, .. }) = stay {
             done = done.tell("stayed", versions).tell("reason", reason.as_str());
+            // Made by a gateway that may not have come to record it, or by somebody's rotation.
+            if *is_new && *renewed == 0 {
+                done = done.tell("keyVersionId", key.current_version);
+            }
         }
         done
     }

@@ -314,3 +314,21 @@ fn a_new_version_that_a_migration_makes_is_recorded_as_a_rotation() {
     assert_eq!(it.told("kms.secrets.rotate", "keyVersionId"), [current]);
     assert_eq!(it.told(MOVE, "renewed"), ["1"]);
 }
+
+#[test]
+fn a_new_version_whose_event_was_lost_is_named_by_that_of_the_move() {
+    let (mut it, keys, _) = Move::begun(1);
+    it.other.refuse_transports();
+    let mut runner = Runner::default();
+    it.steps(&mut runner, 1);
+    let broken = Arc::new(MemoryAudit::default());
+    broken.break_down();
+    it.world.gateway.audit = broken;
+    it.steps(&mut runner, 1);
+    assert_eq!(it.places(&keys[0]), ["other", "fake"], "it was made");
+    it.world.gateway.audit = it.world.audit.clone();
+    it.run(30);
+    let current = it.world.stored(&keys[0]).unwrap().current_version.to_string();
+    assert_eq!(it.told(MOVE, "keyVersionId"), [current]);
+    assert_eq!(it.places(&keys[0]), ["other", "fake"], "and made once");
+}
