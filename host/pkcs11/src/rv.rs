@@ -180,13 +180,13 @@ const VENDORS: Row =
 const UNKNOWN: Row =
     row(u64::MAX, "unknown", Rejected, Doubt, true, "the standard has no such code: look it up in the vendor's manual");
 
-/// The row of a return value. Every value has one: those of vendors and those without a name share theirs.
 /// Whether a making that failed so may go well when it is tried again: a template is refused for good, but SoftHSM answers
 /// the same when a search by another thread came in between.
 pub(crate) fn may_be_a_race(rv: u64) -> bool {
     row_of(rv).rebuild == Doubt || (0x10..=0x13).contains(&rv) || matches!(rv, 0xD0 | 0xD1)
 }
 
+/// The row of a return value. Every value has one: those of vendors and those without a name share theirs.
 pub(crate) fn row_of(rv: u64) -> Row {
     match TABLE.iter().find(|row| row.rv == rv) {
         Some(row) => *row,

@@ -4,6 +4,7 @@
 
 mod lab;
 
+use cryptoki::object::Attribute;
 use keygate_pkcs11::Error;
 use lab::{Lab, make, open, seal, session_aes, soon};
 
@@ -81,9 +82,17 @@ fn wrong_ciphertexts_cost_the_token_no_new_key_each() {
     for _ in 0..5 {
         assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
     }
-    // What they are tried with is gone: another is made, and only then.
-    lab.tell("C_DecryptInit rv=0x60 times=2");
+    // What they are tried with is gone: another is made.
+    lab.tell("");
+    let (_module, session) = lab.somebody();
+    let tried = || session.find_objects(&[Attribute::Token(false)]).unwrap();
+    for object in tried() {
+        session.destroy_object(object).unwrap();
+    }
     assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
+    assert_eq!(tried().len(), 1);
+    assert_eq!(open(&key, &damaged), Err(Error::AuthenticationFailed));
+    assert_eq!(tried().len(), 1, "and kept");
     token.stop();
 }
 

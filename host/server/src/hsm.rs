@@ -15,11 +15,14 @@ use crate::problem::Problem;
 /// How long `keygate check` waits for a token: the login of some takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long C_Finalize may take.
+const FINALISING: Duration = Duration::from_secs(5);
+
 /// The tokens of `[[tokens]]`. They live as long as the process: a reload of plugins leaves them as they are.
 #[derive(Debug, Default)]
 pub struct HsmTokens {
     tokens: BTreeMap<String, Token>,
-    modules: Modules,
+    modules: Arc<Modules>,
 }
 
 impl Tokens for HsmTokens {
@@ -38,7 +41,7 @@ impl HsmTokens {
             entropy,
             environment: Arc::new(move |name| environment.get(name).map(|pin| SecretText::new(pin.to_owned()))),
         };
-        let modules = Modules::new();
+        let modules = Arc::new(Modules::new());
         let (mut tokens, mut problems) = (BTreeMap::new(), Vec::new());
         for token in &config.tokens {
             match Token::start(token.clone(), &modules, around.clone()) {
@@ -74,12 +77,20 @@ impl HsmTokens {
     }
 
     /// Stops them: what waits is refused, what is inside a module may finish. Call this before the process ends, and not on a
-    /// thread that others wait for: it takes up to five seconds a token.
+    /// thread that others wait for: it takes up to five seconds a token, and as long again to finalise the modules.
     pub fn stop(&self) {
         for token in self.tokens.values() {
             token.stop();
         }
-        self.modules.end();
+        // Not for ever: a module that is the client of a network may hang in this, too.
+        let (modules, (done, ended)) = (Arc::clone(&self.modules), std::sync::mpsc::channel());
+        let begun = std::thread::Builder::new().spawn(move || {
+            modules.end();
+            let _ = done.send(());
+        });
+        if begun.is_ok() {
+            let _ = ended.recv_timeout(FINALISING);
+        }
     }
 }
 

@@ -230,7 +230,9 @@ impl<'a> Hsm<'a> {
         }
         Err(Error::Unavailable(format!(
             "token `{}` holds neither the key that is to be destroyed nor `{}` (a CKA_ID, as text), so it is not the token \
-             that the key was kept in: restore that one, or see that the right one is configured. Nothing was destroyed",
+             that the key was kept in: restore that one, or see that the right one is configured. Nothing was destroyed. \
+             If it is the right one all the same, let the plugin make its sealing key (`make_wrapping_keys = true`, and a key \
+             that is created)",
             self.settings.token,
             self.helper_id(Helper::Sealing, newest)
         )))

@@ -119,7 +119,8 @@ pub(crate) fn checked(
 ) -> Result<Known, Failure> {
     let seen = template::verify(conn, handle, template, origin).and_then(|()| handles::learn(conn, handle, public));
     if matches!(seen, Err(Failure::Is(_))) {
-        let _turn = if template.persistent { Some(conn.turn(At::Changing)?) } else { None };
+        // Where none is to be had in time, it goes without: an object that is not as told must not be found by its id later.
+        let _turn = template.persistent.then(|| conn.turn(At::Changing).ok());
         for handle in [Some(handle), public].into_iter().flatten() {
             conn.session()?.destroy_object(handle)?;
         }

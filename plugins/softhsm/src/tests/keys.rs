@@ -1,6 +1,6 @@
 //! What every backend does, with both ways of keeping keys.
 
-use keygate_plugin_sdk::host::pkcs11::{self, Usage};
+use keygate_plugin_sdk::host::pkcs11::Usage;
 
 use super::*;
 use crate::wrapping::OVERHEAD;
