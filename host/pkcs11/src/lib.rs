@@ -47,8 +47,8 @@
 //! A key seals at most 2^32 plaintexts with random iv of 96 bits (NIST SP 800-38D, 8.3). Nothing
 //! here counts them: who uses a key rotates it in time.
 
-pub mod bounds;
-mod breaker;
+mod bounds;
+pub mod breaker;
 mod config;
 mod conn;
 mod der;
