@@ -36,13 +36,13 @@ impl From<BackendError> for Halt {
             BackendError::KeyNotFound | BackendError::InvalidKeyRef { .. } => {
                 Self::Stays(StayReason::MaterialMissing, text)
             }
-            BackendError::Internal { .. } => Self::Stays(StayReason::BackendFailed, text),
             BackendError::Unsupported(_) => Self::Stays(StayReason::NotTransportable, text),
             // Nobody from outside has a part in what the two say to each other. A token that is in trouble, or settings that
             // do not fit, look like this as well, and a key must not be given a new version for that.
-            BackendError::AuthenticationFailed | BackendError::InvalidInput(_) | BackendError::ImportRejected(_) => {
-                Self::Away(text)
-            }
+            BackendError::AuthenticationFailed
+            | BackendError::InvalidInput(_)
+            | BackendError::ImportRejected(_)
+            | BackendError::Internal { .. } => Self::Away(text),
         }
     }
 }
