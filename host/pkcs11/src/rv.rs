@@ -206,6 +206,11 @@ pub(crate) fn number(error: RvError) -> u64 {
     }
 }
 
+/// Who was given no ciphertext says nothing of one, whatever it answers.
+fn is_given_ciphertexts(function: &str) -> bool {
+    matches!(function, "C_Decrypt" | "C_UnwrapKey")
+}
+
 fn is_about_objects(function: &str) -> bool {
     ["C_FindObjects", "C_DestroyObject", "C_GetAttributeValue", "C_Generate", "C_CreateObject"]
         .iter()
@@ -217,7 +222,7 @@ pub(crate) fn error_of(function: &str, rv: u64) -> Error {
     let row = row_of(rv);
     let say = || format!("{function} answered {} (0x{rv:X}); {}", row.name, row.mend);
     match row.means {
-        Auth => Error::AuthenticationFailed,
+        Auth if is_given_ciphertexts(function) => Error::AuthenticationFailed,
         Input => Error::InvalidInput(say()),
         Unsupported => Error::Unsupported(say()),
         // That a key is not there is told by who looked and found none, or of a handle that is used: never by a search that
@@ -226,7 +231,7 @@ pub(crate) fn error_of(function: &str, rv: u64) -> Error {
         NotFound => Error::NotFound,
         Busy => Error::Busy { retry_after: None },
         Unavailable => Error::unavailable(say()),
-        Rejected => {
+        Auth | Rejected => {
             Error::Rejected(Rejection { function: function.to_owned().into(), rv, name: row.name, mend: row.mend })
         }
     }
