@@ -132,7 +132,7 @@ mod tests {
     fn rules_close_each_others_gaps() {
         let instances = [instance(1), instance(2)];
         let first = Scope { instances: vec![instances[0].id], ..Scope::default() };
-        let halves = vec![("access", first), ("other", actions(&["kms.secrets*"]))];
+        let halves = vec![("access", first), ("other", actions(&["kms.secrets*", "keygate.crypto*"]))];
         let manifest = manifest(halves);
         let found = gaps(&manifest, &instances);
         assert_eq!(found.len(), 1);
