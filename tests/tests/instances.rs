@@ -341,13 +341,15 @@ async fn nothing_takes_a_provisioned_instances_place_from_under_it() {
     let started = Command::new(program()).args(["serve", "--config"]).arg(&file).output().unwrap();
     let told = String::from_utf8_lossy(&started.stderr);
     assert!(!started.status.success() && told.contains("has the id of an instance"), "{started:?}");
-    // Without its place the gateway starts, and says so; back in it, all is as it was.
-    for (text, status) in [(&without, 503), (&whole, 200)] {
+    // Without its place the gateway starts, and nothing is made there; back in it, all is as it was.
+    for (text, status) in [(&without, 503), (&whole, 201)] {
         fs::write(&file, text).unwrap();
         let gateway = Gateway::start_configured(&file).await;
         let manager = within(&gateway.client_with(&house.manager, 0).await, &id);
-        assert_eq!(manager.send("POST", &wrap, Some(json!({}))).await.status, status);
         assert_eq!(manager.send("GET", "/keys", None).await.body["metadata"]["collectionTotal"], 1);
+        let made = manager.send("POST", "/keys", Some(create_body("another", false))).await;
+        assert_eq!(made.status, status, "{made:?}");
+        assert_eq!(manager.send("POST", &wrap, Some(json!({}))).await.status, 200, "what is on the backend is there");
         assert_eq!(gateway.stop().await, Some(0));
     }
 }

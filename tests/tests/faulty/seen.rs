@@ -22,23 +22,52 @@ pub struct Seen {
     /// The longest Retry-After, in seconds.
     pub longest: AtomicU64,
     undocumented: Mutex<Vec<String>>,
-    /// What the token answers at this time, the statuses that may come of it, and whether any of them came.
-    allowed: Mutex<(String, Vec<u16>, bool)>,
+    /// What the token answers at this time, and before.
+    phases: Mutex<Vec<Phase>>,
     pub done: AtomicBool,
 }
 
+/// A time in which the token answers something.
+struct Phase {
+    rv: String,
+    /// The statuses that may come of it.
+    statuses: Vec<u16>,
+    /// Whether any of them came.
+    came: bool,
+    ended: Option<Instant>,
+}
+
 impl Seen {
-    /// From now on these statuses may be answered beside 503 and 429.
+    /// From now on these statuses may be answered, to what is asked from now on, beside 503 and 429.
     pub fn allow(&self, rv: &str, statuses: &[u16]) {
-        *self.allowed.lock().unwrap() = (rv.to_owned(), statuses.to_vec(), false);
+        let mut phases = self.phases.lock().unwrap();
+        if let Some(last) = phases.last_mut() {
+            last.ended = Some(Instant::now());
+        }
+        phases.push(Phase { rv: rv.to_owned(), statuses: statuses.to_vec(), came: false, ended: None });
     }
 
     /// That one of the statuses came that may be answered now, where there are any.
     pub fn some_came(&self) {
-        let (rv, statuses, came) = self.allowed.lock().unwrap().clone();
-        if !came && !statuses.is_empty() {
+        let phases = self.phases.lock().unwrap();
+        if let Some(Phase { rv, statuses, came: false, .. }) = phases.last().filter(|it| !it.statuses.is_empty()) {
             self.wrong(format!("while the token answered `{rv}` there came none of {statuses:?}"));
         }
+    }
+
+    /// Whether a status may be answered to what was asked so long ago, and what the token has answered since.
+    fn may_come(&self, status: u16, took: Duration) -> (bool, String) {
+        let mut phases = self.phases.lock().unwrap();
+        let begun = Instant::now().checked_sub(took);
+        let since = phases.iter_mut().filter(|phase| phase.ended.is_none_or(|ended| Some(ended) >= begun));
+        let (mut may, mut rvs) = (false, Vec::new());
+        for phase in since {
+            let is_told = phase.statuses.contains(&status);
+            phase.came |= is_told;
+            may |= is_told;
+            rvs.push(phase.rv.clone());
+        }
+        (may, rvs.join(", "))
     }
 
     /// What the API's documents say of a gateway that is short of something: 503, or 429, with the time to come again. Says
@@ -49,15 +78,11 @@ impl Seen {
         self.longest.fetch_max(again.unwrap_or(0), Ordering::SeqCst);
         let is_error_body = reply.resource()["errorMsg"].is_string();
         let is_good = (200..300).contains(&reply.status);
-        let (rv, allowed) = {
-            let mut now = self.allowed.lock().unwrap();
-            now.2 |= now.1.contains(&reply.status);
-            (now.0.clone(), now.1.clone())
-        };
+        let (may_come, rv) = self.may_come(reply.status, took);
         let documented = match reply.status {
             _ if is_good => true,
             429 | 503 => again.is_some_and(|seconds| (1..=60).contains(&seconds)) && is_error_body,
-            status => allowed.contains(&status) && is_error_body,
+            _ => may_come && is_error_body,
         };
         if !documented || took > SLOWEST {
             self.wrong(format!("{what} after {took:?}, while the token answered `{rv}`: {reply:?}"));
