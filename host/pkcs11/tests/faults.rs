@@ -30,9 +30,7 @@ type Case<'a> = (&'a str, &'a dyn Fn(&Error) -> bool);
 #[test]
 fn every_class_of_return_value_is_told_as_it_should_be_and_the_token_serves_again() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     let key = make(&token, b"k");
     let unavailable = |e: &Error| matches!(e, Error::Unavailable { .. });
     let rejected = |e: &Error| matches!(e, Error::Rejected(r) if r.function == "C_Encrypt" && !r.mend.is_empty());
@@ -223,9 +221,7 @@ fn a_pool_that_was_lost_as_a_whole_is_whole_again_when_the_module_comes_back() {
 #[test]
 fn a_hang_in_the_login_is_written_off_too() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     lab.tell("C_Login hang");
     assert!(matches!(token.random(8, within(200)).wait(), Err(Error::Unavailable { .. })));
     until("written off", || token.counts().written_off >= 1);
@@ -360,9 +356,7 @@ fn a_wrong_pin_is_tried_once_and_a_corrected_file_is_taken_without_a_restart() {
     let lab = Lab::new();
     let pin = lab.dir.path().join("pin");
     fs::write(&pin, "falsch-0815").unwrap();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     let said = detail(token.connect(soon()).wait());
     assert!(said.contains("C_Login answered CKR_PIN_INCORRECT") && said.contains("correct the PIN file"), "{said}");
     // If it were tried again the token would hear it: this answer would be another.

@@ -226,18 +226,14 @@ fn a_module_that_cannot_be_initialised_yet_starts_and_serves_later() {
 #[test]
 fn a_locked_pin_is_tried_again_and_a_refused_one_when_its_file_was_written_anew() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     // Locked, and unlocked with the same PIN.
     lab.tell("C_Login rv=0xA4 times=2");
     assert!(detail(token.connect(soon()).wait()).contains("CKR_PIN_LOCKED"));
     lab.tell("");
     token.connect(soon()).wait().unwrap();
     drop(token);
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     lab.tell("C_Login rv=0xA0 times=1");
     assert!(detail(token.connect(soon()).wait()).contains("CKR_PIN_INCORRECT"));
     assert!(detail(token.connect(soon()).wait()).contains("has refused this PIN before"));

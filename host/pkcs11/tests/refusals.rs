@@ -18,9 +18,7 @@ fn detail<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
 #[test]
 fn a_moments_trouble_is_never_told_as_a_damaged_ciphertext() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     let key = make(&token, b"k");
     let sealed = seal(&key, b"text").wait().unwrap();
     let mut damaged = sealed.clone();
@@ -71,9 +69,7 @@ fn a_key_of_a_size_that_the_token_does_not_take_is_not_told_as_damaged() {
 #[test]
 fn wrong_ciphertexts_cost_the_token_no_new_key_each() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     let key = make(&token, b"k");
     let mut damaged = seal(&key, b"text").wait().unwrap();
     damaged.ciphertext[0] ^= 1;
@@ -99,9 +95,7 @@ fn wrong_ciphertexts_cost_the_token_no_new_key_each() {
 #[test]
 fn a_search_that_fails_is_no_key_that_is_gone() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     let key = make(&token, b"k");
     let sealed = seal(&key, b"text").wait().unwrap();
     for function in ["C_FindObjectsInit", "C_FindObjects", "C_GetAttributeValue", "C_DestroyObject"] {

@@ -15,9 +15,7 @@ const NONE: &str = "C_Decrypt rv=0x6";
 #[test]
 fn a_text_that_is_no_secret_takes_one_call_on_the_token_and_a_secret_one_each_time() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     let key = make(&token, b"k");
     let sealed = seal(&key, b"wrapped").wait().unwrap();
     assert_eq!(open_public(&key, &sealed, b"aad").unwrap(), b"wrapped");
@@ -63,9 +61,7 @@ fn a_key_that_was_destroyed_opens_nothing_that_is_remembered_nor_does_one_of_its
 #[test]
 fn nothing_is_remembered_beyond_a_login() {
     let lab = Lab::new();
-    let mut config = lab.faulty();
-    config.breaker.failures = 1_000;
-    let token = lab.start(config);
+    let token = lab.patient();
     let key = make(&token, b"k");
     let sealed = seal(&key, b"wrapped").wait().unwrap();
     open_public(&key, &sealed, b"aad").unwrap();

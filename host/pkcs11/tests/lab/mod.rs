@@ -141,6 +141,13 @@ impl Lab {
         config
     }
 
+    /// The same, started, with a breaker that does not open.
+    pub fn patient(&self) -> Token {
+        let mut config = self.faulty();
+        config.breaker.failures = 1_000;
+        self.start(config)
+    }
+
     pub fn tell(&self, rules: &str) {
         // Whole or not at all, and never the same text twice, so that `times` begins anew.
         static TOLD: AtomicU64 = AtomicU64::new(0);
