@@ -66,8 +66,8 @@ pub async fn samples(gateway: &Gateway) -> Result<BTreeMap<String, Samples>, Err
 const PAGE: usize = 1_000;
 
 /// A key of these instances that has a version on one of these backends, deleted ones included: they can be restored; or that
-/// has left material there which is not destroyed yet. Looks
-/// through all of them, so it is for the moment in which a backend is to go.
+/// has left material there which is not destroyed yet. Looks through all of them, so it is for the moment in which a backend
+/// is to go.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -5,8 +5,7 @@
 //! between. A pass that leaves nothing to the next one is the last. How far a pass has come is written after each few keys
 //! together with what was counted, and the versions themselves say what was moved since. That something was destroyed is
 //! forgotten by the version in the same commit that counts it. So a gateway that dies forgets nothing and counts nothing twice;
-//! what it may leave out are new versions that it made a moment before, and what it destroyed of a version that is to move
-//! on in the same breath.
+//! what it may leave out are new versions that it made a moment before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -109,8 +109,8 @@ struct Work {
 }
 
 /// What is to be done about a version.
-enum Judged {
-    Done(Cleared),
+enum Judged<T> {
+    Done(T),
     /// It is for the next pass.
     Later,
     Stays(StayReason, String),
@@ -254,22 +254,20 @@ impl Pass<'_> {
         let mut stuck: Vec<VersionId> = Vec::new();
         let mut why = None;
         for version in &mut versions {
-            if version.former.is_some() {
-                match self.clear(carrier, version, known, work, now).await? {
-                    Judged::Done(_) => {}
-                    Judged::Later => continue,
-                    Judged::Stays(reason, detail) => {
-                        why = Some((reason, detail));
-                        stuck.push(version.id);
-                        continue;
-                    }
+            match self.clear(carrier, version, known, work, now).await? {
+                Judged::Done(()) => {}
+                Judged::Later => continue,
+                Judged::Stays(reason, detail) => {
+                    why = Some((reason, detail));
+                    stuck.push(version.id);
+                    continue;
                 }
             }
             if version.key_ref.backend != self.migration.from || known.is_some() {
                 continue;
             }
-            match self.judge(carrier, carrier.move_version(version).await.map(|()| Cleared::Gone), work)? {
-                Judged::Done(_) => {
+            match self.judge(carrier, carrier.move_version(version).await, work)? {
+                Judged::Done(()) => {
                     work.outcome.moved += 1;
                     work.outcome.pending += 1;
                     work.moved.push(version.id);
@@ -307,7 +305,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Destroys the material of a version where it was before, if it is time.
+    /// Destroys the material of a version where it was before, if it is time. Done where it has left nothing anywhere.
     async fn clear(
         &self,
         carrier: &Carrier<'_>,
@@ -315,34 +313,38 @@ impl Pass<'_> {
         known: Option<&Stay>,
         work: &mut Work,
         now: Timestamp,
-    ) -> Result<Judged, Trouble> {
-        let Some(former) = version.former.clone().filter(|_| self.is_due(version, known)) else {
-            return Ok(Judged::Later);
-        };
+    ) -> Result<Judged<()>, Trouble> {
+        let Some(former) = version.former.clone() else { return Ok(Judged::Done(())) };
+        if !self.is_due(version, known) {
+            // It came back in this pass, and who did that did not come to write it down.
+            let came_back =
+                version.key_ref.backend == self.migration.from && former.key_ref.backend == self.migration.to;
+            return Ok(if came_back && known.is_none() {
+                let why = format!("backend `{}` did not show it any more after it had moved", self.migration.to);
+                Judged::Stays(StayReason::CameBack, why)
+            } else {
+                Judged::Later
+            });
+        }
         if now < former.left_at.plus(self.gateway.limits.migration_grace) {
             work.outcome.pending += 1;
             return Ok(Judged::Later);
         }
-        let cleared = match self.judge(carrier, carrier.clear(version, &former).await, work)? {
-            Judged::Done(cleared) => cleared,
-            other => return Ok(other),
-        };
-        match cleared {
-            Cleared::Gone => {
+        match self.judge(carrier, carrier.clear(version, &former).await, work)? {
+            Judged::Later => Ok(Judged::Later),
+            Judged::Stays(reason, why) => Ok(Judged::Stays(reason, why)),
+            Judged::Done(Cleared::Gone) => {
                 let after = KeyVersion { former: None, ..version.clone() };
-                let change = carrier.change(version, after.clone());
+                work.outcome.changes.push(carrier.change(version, after));
                 work.destroyed.push(version.id);
                 work.outcome.destroyed += 1;
-                // One that moves on is moved by what its record says now.
+                // One that moves on does so in the next pass, by what its record says then.
                 if version.key_ref.backend == self.migration.from && known.is_none() {
-                    self.gateway.store.commit(vec![change]).await?;
-                } else {
-                    work.outcome.changes.push(change);
+                    work.outcome.pending += 1;
                 }
-                *version = after;
-                Ok(Judged::Done(Cleared::Gone))
+                Ok(Judged::Later)
             }
-            Cleared::Back(back, why) => {
+            Judged::Done(Cleared::Back(back, why)) => {
                 *version = *back;
                 if version.key_ref.backend != self.migration.to {
                     return Ok(Judged::Stays(StayReason::CameBack, why));
@@ -355,9 +357,9 @@ impl Pass<'_> {
         }
     }
 
-    fn judge(&self, carrier: &Carrier<'_>, done: Result<Cleared, Halt>, work: &mut Work) -> Result<Judged, Trouble> {
+    fn judge<T>(&self, carrier: &Carrier<'_>, done: Result<T, Halt>, work: &mut Work) -> Result<Judged<T>, Trouble> {
         match done {
-            Ok(cleared) => Ok(Judged::Done(cleared)),
+            Ok(done) => Ok(Judged::Done(done)),
             Err(Halt::Changed) => {
                 work.outcome.pending += 1;
                 Ok(Judged::Later)

@@ -51,6 +51,10 @@ impl Move {
     }
 }
 
+fn away() -> BackendError {
+    BackendError::Unavailable { backend: "fake".to_owned(), detail: "no answer".to_owned(), retry_after: None }
+}
+
 const MOVE: &str = "keygate.backends.migration.move";
 
 #[test]
@@ -118,9 +122,7 @@ fn a_key_that_no_place_shows_keeps_both_in_its_record() {
 fn load_is_waited_for_and_one_bad_key_is_left() {
     let (it, keys, _) = Move::begun(6);
     let (bad, loaded) = (&keys[1], &keys[4]);
-    let away =
-        BackendError::Unavailable { backend: "fake".to_owned(), detail: "no answer".to_owned(), retry_after: None };
-    it.world.backend.fail_over(bad.id, Some(away));
+    it.world.backend.fail_over(bad.id, Some(away()));
     it.world.backend.fail_over(loaded.id, Some(BackendError::Busy(None)));
     let mut runner = Runner::default();
     it.steps(&mut runner, 60);
@@ -141,11 +143,7 @@ fn a_key_that_fails_only_while_its_backend_does_is_not_given_up() {
     let (it, keys, _) = Move::begun(2);
     let mut runner = Runner::default();
     it.steps(&mut runner, 1);
-    it.world.backend.fail_with(Some(BackendError::Unavailable {
-        backend: "fake".to_owned(),
-        detail: "gone".to_owned(),
-        retry_after: None,
-    }));
+    it.world.backend.fail_with(Some(away()));
     it.steps(&mut runner, 30);
     it.world.backend.fail_with(None);
     it.steps(&mut runner, 1);
@@ -211,12 +209,34 @@ fn a_purge_destroys_also_what_shows_again_where_a_key_came_back_from() {
 }
 
 #[test]
+fn a_way_back_that_nobody_came_to_write_down_is_told_all_the_same() {
+    let store = Arc::new(MemoryStore::default());
+    let mut world = World::new();
+    world.gateway.store = store.clone();
+    let mut it = Move::with(world);
+    let key = it.world.root_key();
+    it.bind("other");
+    it.start("fake", "other").unwrap();
+    it.first_pass();
+    it.other.lose(&it.reference(&key));
+    it.world.clock.travel(it.world.gateway.limits.migration_grace * 2);
+    // The first one is the way back, the second what is told of it.
+    store.fail_commit(2, false);
+    it.steps(&mut Runner::default(), 1);
+    assert!(!store.will_fail() && it.stays().is_empty());
+    it.run(30);
+    assert_eq!(
+        (it.stays().len(), it.stays()[0].reason, it.places(&key)),
+        (1, StayReason::CameBack, vec!["fake".to_owned()])
+    );
+    assert_eq!(it.migration().counts.stayed, 1);
+}
+
+#[test]
 fn what_fails_while_a_backend_is_away_speaks_against_no_key() {
     let (it, keys, _) = Move::begun(2);
     let mut runner = Runner::default();
     it.steps(&mut runner, 1);
-    let away =
-        || BackendError::Unavailable { backend: "fake".to_owned(), detail: "gone".to_owned(), retry_after: None };
     it.world.backend.fail_with(Some(away()));
     it.steps(&mut runner, 12);
     // It is back, and stumbles once more.
